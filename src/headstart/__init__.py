@@ -1,0 +1,1 @@
+"""Frozen pretrained networks turn images into cached features; every question after that is cheap."""

@@ -1,0 +1,45 @@
+"""What all stages share: their command line, their validated params, and how they fail.
+
+A stage is `python -m stages.<name>`; the paths that it reads and writes stand in dvc.yaml alone.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+# An experiment that DVC queued runs in a copy of the project; it must import that copy's code, not
+# the checkout that the environment was installed from.
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
+
+from headstart import params
+from headstart.errors import UserError
+
+
+def parser(description: str | None, *paths: str, **names: str) -> argparse.ArgumentParser:
+    """A command line with one required option a path (`images` becomes `--images PATH`) or name.
+
+    names: option and its help, for what is no path (`backbone="alias in zoo"`).
+    """
+    made = argparse.ArgumentParser(description=description)
+    for path in paths:
+        made.add_argument(f"--{path}", type=Path, required=True, metavar="PATH")
+    for name, text in names.items():
+        made.add_argument(f"--{name}", required=True, help=text)
+    return made
+
+
+def run(
+    stage: Callable[[argparse.Namespace, params.Params], str], arguments: argparse.ArgumentParser
+) -> None:
+    """Parses, validates params.yaml, runs `stage` and prints the line of figures that it returns.
+
+    What a user can put right ends as one message and exit status 1, without a traceback.
+    """
+    args = arguments.parse_args()
+    try:
+        print(stage(args, params.load()), flush=True)
+    except UserError as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("interrupted; run again to go on")
