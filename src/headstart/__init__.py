@@ -1,1 +1,1 @@
-"""Frozen pretrained networks turn images into cached features; every question after that is cheap."""
+"""Frozen pretrained networks turn images into cached features; all later questions are cheap."""

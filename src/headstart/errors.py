@@ -5,7 +5,7 @@ from difflib import get_close_matches
 
 
 class UserError(ValueError):
-    """Something that the user can put right; the message says how. Stages print it without a traceback."""
+    """Something that the user can put right; the message says how, and no traceback is shown."""
 
 
 def did_you_mean(word: str, valid: Iterable[str]) -> str:

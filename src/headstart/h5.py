@@ -22,7 +22,7 @@ UNLABELLED = -1
 
 @dataclass(frozen=True)
 class ClassLabel:
-    """One class: `id` as the dataset writes it (a wnid, a folder's name), `name` as people read it."""
+    """One class: `id` as the dataset writes it (a wnid, a folder), `name` as people read it."""
 
     id: str
     name: str

@@ -28,7 +28,11 @@ from pydantic_core import ErrorDetails
 from headstart.errors import UserError, did_you_mean
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
-Channels = Annotated[list[float], Field(min_length=3, max_length=3)]
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+Probability = Annotated[float, Field(ge=0, le=1)]
+Range = tuple[Positive, Positive]
+Channels = tuple[float, float, float]
 Alias = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]+$")]
 
 
@@ -53,7 +57,7 @@ class PhotoPatches(Section):
 
 
 class TinyImageNet(Section):
-    """The official layout, as a folder or a .zip; downloaded into `path` where it is a folder without it."""
+    """The official layout, as a folder or a .zip; downloaded into a folder that lacks it."""
 
     name: Literal["tiny_imagenet"]
     path: Path
@@ -69,7 +73,7 @@ class ImageFolder(Section):
 
 
 class Prepare(Section):
-    """tune_fraction: of each class's training images. max_pixels: an image with more is bad input."""
+    """tune_fraction: of each class's training images. max_pixels: with more, an image is bad."""
 
     tune_fraction: Fraction
     seed: int
@@ -127,7 +131,7 @@ class Extract(Section):
 
 
 class LinearHead(Section):
-    """One affine layer, softmax cross-entropy with label smoothing, Adam (Milani, sections 3.1 and 4.2)."""
+    """One affine layer, label smoothing, Adam (Milani, sections 3.1 and 4.2)."""
 
     kind: Literal["linear"]
     learning_rate: Annotated[float, Field(gt=0)]
@@ -147,12 +151,159 @@ class TrainHead(Section):
     heads: list[Alias]
 
 
+class SGD(Section):
+    """With Nesterov's momentum. weight_decay: as an L2 term, as in Adam and RMSProp below."""
+
+    name: Literal["sgd"]
+    learning_rate: Positive
+    momentum: Probability = 0.9
+    weight_decay: NotNegative = 0.0
+
+
+class RMSProp(Section):
+    """Equations 2 and 3 of the tailored-networks paper."""
+
+    name: Literal["rmsprop"]
+    learning_rate: Positive
+    decay: Fraction = 0.9
+    epsilon: Positive = 1.0
+    weight_decay: NotNegative = 0.0
+
+
+class Adam(Section):
+    name: Literal["adam"]
+    learning_rate: Positive
+    weight_decay: NotNegative = 0.0
+
+
+class AdamW(Section):
+    """weight_decay: decoupled, times the learning rate at every step."""
+
+    name: Literal["adamw"]
+    learning_rate: Positive
+    weight_decay: NotNegative
+
+
+class ExponentialDecay(Section):
+    """Times `factor` every so many epochs or steps, continuously between them."""
+
+    name: Literal["exponential"]
+    factor: Annotated[float, Field(gt=0, le=1)]
+    every: PositiveInt = 1
+    unit: Literal["epoch", "step"] = "epoch"
+
+
+class PlateauDecay(Section):
+    """Times `factor` after more than `patience` epochs without a better tune accuracy."""
+
+    name: Literal["plateau"]
+    factor: Fraction = 0.1
+    patience: Annotated[int, Field(ge=0)]
+
+
+class Cosine(Section):
+    """From the learning rate to zero, after a linear rise from zero."""
+
+    name: Literal["cosine"]
+    warmup_epochs: NotNegative
+
+
+class Augmentation(Section):
+    """What happens to training images, on the device, each image for itself.
+
+    probability: that each of the following is applied to an image. translation: at most, of the
+    side. rotation: at most, in degrees. brightness: added at most, to pixels in [0, 1]. contrast,
+    gamma: ranges. flip: the probability of mirroring.
+    """
+
+    flip: Probability = 0.0
+    probability: Probability = 0.5
+    translation: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    rotation: Annotated[float, Field(ge=0, le=180)] = 0.0
+    brightness: Probability = 0.0
+    contrast: Range = (1.0, 1.0)
+    gamma: Range = (1.0, 1.0)
+
+
+class Recipe(Section):
+    """How a network is trained end to end.
+
+    accumulate: parts that a batch is cut into where it doesn't fit the memory. clip_norm: of the
+    whole gradient. ema: decay a step of the averaged weights that are then evaluated and kept.
+    mixup, cutmix: alpha of the Beta distribution; 0 is off, with both on a batch gets one of them.
+    """
+
+    epochs: PositiveInt
+    batch_size: Annotated[int, Field(ge=2)]
+    accumulate: PositiveInt = 1
+    optimiser: Annotated[SGD | RMSProp | Adam | AdamW, Discriminator("name")]
+    schedule: Annotated[ExponentialDecay | PlateauDecay | Cosine, Discriminator("name")]
+    initialisation: Literal["torch", "xavier", "variance_scaling"] = "torch"
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    clip_norm: Positive | None = None
+    ema: Fraction | None = None
+    mixup: NotNegative = 0.0
+    cutmix: NotNegative = 0.0
+    augmentation: Augmentation = Augmentation()
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
+class Network(Section):
+    """A network of the papers and how it is trained.
+
+    size: side in px that the network sees. crop: side of the square cut out for it, over the
+    image's; random in training, central otherwise. arguments: of its constructor.
+    """
+
+    network: Literal[
+        "mini_inception",
+        "no_attention",
+        "attention_simple",
+        "attention_reduction",
+        "no_attention_extra",
+        "modified_resnet10",
+        "modified_resnet18",
+        "inception_resnet",
+        "vgg16",
+        "vgg19",
+        "resnet_lstm",
+    ]
+    recipe: Alias
+    size: Annotated[int, Field(ge=32)]
+    crop: Annotated[float, Field(gt=0, le=1)] = 1.0
+    arguments: dict[str, Any] = {}
+
+
+class TrainScratch(Section):
+    """snapshots: kept at most, one for each epoch that was the best so far on tune."""
+
+    networks: list[Alias]
+    snapshots: PositiveInt
+    device: Literal["auto", "cpu", "cuda"]
+
+
 class Evaluate(Section):
-    """confidence: of the bootstrap intervals. resamples: how many bootstrap samples they rest on."""
+    """confidence: of the bootstrap intervals. resamples: how many samples they rest on.
+
+    coverage: how often a conformal prediction set shall hold the label.
+    """
 
     confidence: Fraction
+    coverage: Fraction
     resamples: Annotated[int, Field(ge=100)]
     seed: int
+
+
+class EnsembleOf(Section):
+    """members: names of runs. choose: all of them, or the best N in a ranked or greedy order."""
+
+    members: Annotated[list[str], Field(min_length=2)]
+    average: Literal["probabilities", "logits"] = "probabilities"
+    choose: Literal["all", "ranked", "greedy"] = "all"
+
+
+class Ensemble(Section):
+    ensembles: list[Alias]
 
 
 class TSNE(Section):
@@ -173,6 +324,11 @@ class Params(Section):
     extract: Extract
     heads: dict[Alias, Head]
     train_head: TrainHead
+    recipes: dict[Alias, Recipe]
+    networks: dict[Alias, Network]
+    train_scratch: TrainScratch
+    ensembles: dict[Alias, EnsembleOf]
+    ensemble: Ensemble
     evaluate: Evaluate
     tsne: TSNE
 
@@ -181,6 +337,13 @@ class Params(Section):
         for key, chosen, table, name in (
             ("extract.backbones", self.extract.backbones, self.zoo, "zoo"),
             ("train_head.heads", self.train_head.heads, self.heads, "heads"),
+            (
+                "train_scratch.networks",
+                self.train_scratch.networks,
+                self.networks,
+                "networks",
+            ),
+            ("ensemble.ensembles", self.ensemble.ensembles, self.ensembles, "ensembles"),
         ):
             for alias in chosen:
                 if alias not in table:
@@ -189,12 +352,35 @@ class Params(Section):
                     )
             if len(set(chosen)) < len(chosen):
                 raise ValueError(f"{key}: an alias stands there twice; name each once")
+        for alias, network in self.networks.items():
+            if network.recipe not in self.recipes:
+                raise ValueError(
+                    f"networks.{alias}.recipe: recipes has no '{network.recipe}'; "
+                    f"{did_you_mean(network.recipe, self.recipes)}"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _ensembles_are_of_active_runs(self) -> Self:
+        for name in self.ensemble.ensembles:
+            members = self.ensembles[name].members
+            for member in members:
+                if member not in self.single_runs:
+                    near = did_you_mean(member, self.single_runs)
+                    raise ValueError(f"ensembles.{name}: no run '{member}' is active; {near}")
+            if len(set(members)) < len(members):
+                raise ValueError(f"ensembles.{name}: a member stands there twice; name each once")
         return self
 
     @property
-    def runs(self) -> list[str]:
-        """The names of the active runs, in the order of params.yaml; as dvc.yaml composes them."""
+    def single_runs(self) -> list[str]:
+        """The names of the active runs of one head on one backbone; as dvc.yaml composes them."""
         return [f"{b}-{h}" for b in self.extract.backbones for h in self.train_head.heads]
+
+    @property
+    def runs(self) -> list[str]:
+        """The names of all active runs, in the order of params.yaml, ensembles last."""
+        return [*self.single_runs, *self.ensemble.ensembles]
 
 
 def load(path: Path = Path("params.yaml")) -> Params:

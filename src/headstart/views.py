@@ -1,7 +1,7 @@
 """Views: the crops, mirrorings and random changes under which a network sees one image.
 
 A view is data, and it never names pixels of a certain size: the same view cuts 56 of 64 px and 262
-of 299. `cut` gives its pixels, `jitter` its change of light.
+of 299.
 """
 
 from dataclasses import dataclass
@@ -82,8 +82,17 @@ def box(crop: Crop, side: int) -> tuple[int, int, int]:
     return top, left, cut_side
 
 
-def cut(pixels: np.ndarray, view: View) -> np.ndarray:
-    """The part of images [..., S, S, 3] that `view` shows, as a view of the same memory."""
-    top, left, side = box(view.crop, pixels.shape[-2])
-    part = pixels[..., top : top + side, left : left + side, :]
-    return part[..., ::-1, :] if view.mirrored else part
+def render(pixels: np.ndarray, view: View) -> np.ndarray:
+    """What `view` shows of an image [S, S, 3] uint8: [s, s, 3] uint8."""
+    top, left, side = box(view.crop, pixels.shape[0])
+    part = pixels[top : top + side, left : left + side]
+    if view.mirrored:
+        part = part[:, ::-1]
+    return _jitter(part, view) if view.jittered else part
+
+
+def _jitter(pixels: np.ndarray, view: View) -> np.ndarray:
+    light = pixels / np.float32(255) + np.float32(view.brightness)
+    mean = light.mean(axis=(0, 1))
+    light = (light - mean) * np.float32(view.contrast) + mean
+    return (light.clip(0, 1) * 255).round().astype(np.uint8)

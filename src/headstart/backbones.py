@@ -1,0 +1,162 @@
+"""Backbones: timm architectures with their weights, as functions from images to features.
+
+Feature extraction ends before the classifier: `num_classes=0` in timm's terms, pooled, [B, D].
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import timm
+import timm.models
+import torch
+from safetensors import SafetensorError
+from timm.data.config import resolve_model_data_config
+from torch import nn
+
+from headstart.errors import UserError
+from headstart.params import Backbone
+
+SHOWN_KEYS = 3
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What a network wants to see: squares of input_size px, (x - mean) / std for x in [0, 1]."""
+
+    input_size: int
+    interpolation: str
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class LoadedBackbone:
+    """A network ready to extract features.
+
+    network: float32 [B, 3, S, S], normalised, to float32 [B, D]. provenance: plain JSON that
+    determines the features, up to the precision that they are computed in.
+    """
+
+    network: nn.Module
+    preprocessing: Preprocessing
+    provenance: dict[str, Any]
+
+
+def load(backbone: Backbone) -> LoadedBackbone:
+    """The backbone, from the hub, from its file, or with random weights.
+
+    Raises:
+        UserError: the hub can't be reached or has no such weights; the file isn't one of weights,
+            or is one of another architecture; the architecture doesn't take `model_args`.
+    """
+    network = _create(backbone, pretrained=backbone.weights == "hub")
+    if backbone.weights not in ("hub", "none"):
+        network.load_state_dict(_matching_weights(backbone, network))
+    network.eval().requires_grad_(False)
+    preprocessing = _preprocessing(backbone, network)
+    provenance = {
+        "architecture": backbone.architecture,
+        "model_args": backbone.model_args,
+        "weights": _weights_digest(network),
+        "preprocessing": asdict(preprocessing),
+    }
+    return LoadedBackbone(network, preprocessing, json.loads(json.dumps(provenance)))
+
+
+def check(backbone: Backbone) -> None:
+    """Finds out in a second whether a backbone's weights file fits, without building the network.
+
+    Raises:
+        UserError: as `load`.
+    """
+    with torch.device("meta"):
+        network = _create(backbone, pretrained=False)
+    if backbone.weights not in ("hub", "none"):
+        _matching_weights(backbone, network)
+
+
+def _create(backbone: Backbone, pretrained: bool) -> nn.Module:
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(backbone.seed)
+            return timm.create_model(
+                backbone.architecture, pretrained=pretrained, num_classes=0, **backbone.model_args
+            )
+    except TypeError as error:
+        raise UserError(
+            f"{backbone.architecture} doesn't take model_args {backbone.model_args}: {error}"
+        ) from None
+    except RuntimeError as error:
+        raise UserError(f"timm can't build {backbone.architecture}: {error}") from None
+    except OSError as error:
+        raise UserError(
+            f"can't get the weights of {backbone.architecture} from the hub "
+            f"({type(error).__name__}); go online once, or set its `weights` in params.yaml to a "
+            f"local file or to none"
+        ) from None
+
+
+def _matching_weights(backbone: Backbone, network: nn.Module) -> dict[str, torch.Tensor]:
+    """The file's tensors that `network` wants; every one of them, each of the right shape."""
+    path = Path(backbone.weights)
+    try:
+        found = timm.models.load_state_dict(str(path), device="cpu", weights_only=True)
+    except (OSError, RuntimeError, ValueError, EOFError, SafetensorError, UnpicklingError) as error:
+        raise UserError(
+            f"{path} is not a file of weights that can be read safely ({type(error).__name__}); "
+            f"give a .safetensors file or a timm checkpoint"
+        ) from None
+    wanted = network.state_dict()
+    # The classifier and the auxiliary one of Inception are no part of a feature extractor.
+    classifiers = getattr(network, "pretrained_cfg", {}).get("classifier") or ()
+    dropped = tuple(f"{name}." for name in (*_as_tuple(classifiers), "AuxLogits"))
+    found = {key: tensor for key, tensor in found.items() if not key.startswith(dropped)}
+    missing = sorted(wanted.keys() - found.keys())
+    unexpected = sorted(found.keys() - wanted.keys())
+    misshapen = sorted(
+        f"{key} {tuple(found[key].shape)} instead of {tuple(wanted[key].shape)}"
+        for key in wanted.keys() & found.keys()
+        if found[key].shape != wanted[key].shape
+    )
+    problems = {
+        "keys missing": missing,
+        "keys unexpected": unexpected,
+        "tensors of another shape": misshapen,
+    }
+    if any(problems.values()):
+        told = "; ".join(
+            f"{len(keys)} {problem} ({', '.join(keys[:SHOWN_KEYS])}, …)"
+            for problem, keys in problems.items()
+            if keys
+        )
+        raise UserError(
+            f"{path} holds no weights of {backbone.architecture}: {told}; "
+            f"name the architecture that they were saved from"
+        )
+    return found
+
+
+def _as_tuple(value: str | tuple[str, ...]) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else tuple(value)
+
+
+def _preprocessing(backbone: Backbone, network: nn.Module) -> Preprocessing:
+    own = resolve_model_data_config(network)
+    return Preprocessing(
+        input_size=backbone.input_size or own["input_size"][-1],
+        interpolation=backbone.interpolation or own["interpolation"],
+        mean=backbone.mean or own["mean"],
+        std=backbone.std or own["std"],
+    )
+
+
+def _weights_digest(network: nn.Module) -> str:
+    digest = sha256()
+    for key, tensor in sorted(network.state_dict().items()):
+        digest.update(f"{key} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.contiguous().numpy().tobytes())
+    return digest.hexdigest()

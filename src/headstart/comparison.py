@@ -1,0 +1,204 @@
+"""All active runs side by side: one table, one figure, and the one that tune chooses."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from headstart import figures
+from headstart.errors import UserError
+from headstart.evaluation import headline
+from headstart.paired import Difference
+
+Results = dict[str, dict[str, Any]]
+"""Each run's metrics.json (headstart.evaluation.evaluate), by name."""
+
+COLUMNS = ("run", "top-1, one view", "top-1, ten crops", "NLL", "ECE", "n")
+
+
+def load(folder: Path, runs: list[str]) -> Results:
+    """The results of `runs`, and of no other run that once was active.
+
+    Raises:
+        UserError: there is no run, or one of them has no results yet.
+    """
+    if not runs:
+        raise UserError(
+            "no run is active; name at least one of zoo in extract.backbones and one of heads in "
+            "train_head.heads"
+        )
+    for run in runs:
+        if not (folder / run / "metrics.json").exists():
+            raise UserError(f"run {run} has no results in {folder / run}; `dvc repro` makes them")
+    return {run: json.loads((folder / run / "metrics.json").read_text("utf-8")) for run in runs}
+
+
+def load_right(folder: Path, runs: list[str]) -> dict[str, np.ndarray]:
+    """Which val images each of `runs` gets right: [N] bool, all in one order.
+
+    Raises:
+        UserError: the runs were evaluated on different images.
+    """
+    right: dict[str, np.ndarray] = {}
+    ids: list[str] = []
+    for run in runs:
+        with (folder / run / "examples.tsv").open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file, dialect="excel-tab"))
+        if ids and ids != [row["id"] for row in rows]:
+            raise UserError(f"runs {runs[0]} and {run} saw different val images; run `dvc repro`")
+        ids = [row["id"] for row in rows]
+        look = headline(rows[0])
+        right[run] = np.array([row[look] == row["class"] for row in rows])
+    return right
+
+
+def best(results: Results) -> str:
+    """The run with the highest top-1 on tune; of equals the one with the lowest loss there."""
+
+    def on_tune(run: str) -> tuple[float, float]:
+        tune = results[run]["tune"]
+        return tune[headline(tune)]["top1"], -tune[headline(tune)]["nll"]
+
+    return max(results, key=on_tune)
+
+
+def ranked(results: Results) -> list[str]:
+    """The runs in the order of their top-1 on val, highest first."""
+
+    def on_val(run: str) -> float:
+        val = results[run]["val"]
+        return val[headline(val)]["top1"]
+
+    return sorted(results, key=on_val, reverse=True)
+
+
+def table(results: Results) -> str:
+    """A Markdown table of val, a row a run, its columns aligned so that a terminal shows it too."""
+    chosen = best(results)
+    rows: list[tuple[str, ...]] = [COLUMNS]
+    for run in ranked(results):
+        val = results[run]["val"]
+        stated = val[headline(val)]
+        rows.append(
+            (
+                f"**{run}**" if run == chosen else run,
+                _percent(val, "whole"),
+                _percent(val, "ten_crop"),
+                f"{stated['nll']:.3f}",
+                f"{stated['ece']:.3f}",
+                str(val["n"]),
+            )
+        )
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        " | ".join(
+            cell.rjust(width) if i else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    ]
+    rule = " | ".join(
+        "-" * (width - 1) + ":" if i else "-" * width for i, width in enumerate(widths)
+    )
+    return "\n".join(f"| {line} |" for line in [lines[0], rule, *lines[1:]])
+
+
+def _percent(val: dict[str, Any], look: str) -> str:
+    if look not in val:
+        return "–"
+    low, high = val[look]["top1_interval"]
+    return f"{100 * val[look]['top1']:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
+
+
+def report(results: Results, differences: list[Difference], confidence: float) -> str:
+    """The table in Markdown, with what its numbers mean, and how the chosen run differs."""
+    chosen = best(results)
+    tune, val = results[chosen]["tune"], results[chosen]["val"]
+    return (
+        "# Comparison of the active runs\n\n"
+        f"{table(results)}\n\n"
+        f"On val, with {confidence:.0%} bootstrap intervals; NLL and ECE are those of ten crops "
+        "where there are ten, else of one view.\n"
+        f"In bold the run that tune chooses: **{chosen}**, top-1 "
+        f"{tune[headline(tune)]['top1']:.1%} on {tune['n']} tune images and "
+        f"{val[headline(val)]['top1']:.1%} on {val['n']} val images. "
+        "Nothing is chosen on val; the order of the rows is no choice.\n"
+        f"{_pairs(chosen, differences)}"
+    )
+
+
+def _pairs(chosen: str, differences: list[Difference]) -> str:
+    lines = [
+        f"- **{pair.better}** is better than **{pair.worse}** by {100 * pair.value:.1f} points "
+        f"[{100 * pair.low:.1f}, {100 * pair.high:.1f}], p = {pair.p_value:.2g}\n"
+        if pair.value
+        else f"- **{pair.better}** and **{pair.worse}** are equal "
+        f"[{100 * pair.low:.1f}, {100 * pair.high:.1f}], p = {pair.p_value:.2g}\n"
+        for pair in differences
+        if chosen in (pair.better, pair.worse)
+    ]
+    if not lines:
+        return ""
+    return (
+        f"\n## {chosen} against each other run\n\n{''.join(lines)}\n"
+        "Paired on the same val images: bootstrap interval of the difference and McNemar's exact "
+        "test, not corrected for the number of comparisons. All pairs stand in pairs.tsv.\n"
+    )
+
+
+def write_pairs(path: Path, differences: list[Difference]) -> None:
+    """A row a pair of runs: the better, the worse, the difference in top-1, its interval, and p."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file, "excel-tab", lineterminator="\n")
+        table.writerow(Difference._fields)
+        for pair in differences:
+            table.writerow([*pair[:2], *(f"{x:.5f}" for x in pair[2:5]), f"{pair.p_value:.3g}"])
+
+
+def summary(results: Results) -> dict[str, Any]:
+    """A few numbers for `dvc exp show`: top-1 on val of each run, and of the one tune chooses."""
+    chosen = best(results)
+    made: dict[str, Any] = {"best": chosen, "best_top1": _top1(results[chosen])}
+    for run in results:
+        val = results[run]["val"]
+        made[run] = {look: val[look]["top1"] for look in ("whole", "ten_crop") if look in val}
+        made[run]["interval"] = val[headline(val)]["top1_interval"]
+    return made
+
+
+def _top1(metrics: dict[str, Any]) -> float:
+    return metrics["val"][headline(metrics["val"])]["top1"]
+
+
+def draw(results: Results, path: Path) -> None:
+    """Top-1 on val with its interval, a row a run, best on top; tune's choice in bold."""
+    order = ranked(results)[::-1]
+    chosen = best(results)
+    with figures.drawing(path, 7.5, 1.3 + 0.32 * len(order)) as figure:
+        axes = figure.subplots()
+        for look, label, offset, face in (
+            ("whole", "one view", -0.12, "white"),
+            ("ten_crop", "ten crops", 0.12, "#1f5fa8"),
+        ):
+            shown = [i for i, run in enumerate(order) if look in results[run]["val"]]
+            found = [results[order[i]]["val"][look] for i in shown]
+            tops = [100 * one["top1"] for one in found]
+            below = [100 * (one["top1"] - one["top1_interval"][0]) for one in found]
+            above = [100 * (one["top1_interval"][1] - one["top1"]) for one in found]
+            if shown:
+                axes.errorbar(
+                    tops,
+                    [i + offset for i in shown],
+                    xerr=[below, above],
+                    fmt="o",
+                    color="#1f5fa8",
+                    markerfacecolor=face,
+                    label=label,
+                )
+        axes.set_yticks(range(len(order)), order)
+        axes.get_yticklabels()[order.index(chosen)].set_fontweight("bold")
+        axes.set_ylim(-0.6, len(order) - 0.4)
+        axes.set_xlabel("top-1 accuracy on val in %, with interval; bold: chosen on tune")
+        figure.legend(loc="outside upper right", ncols=2)

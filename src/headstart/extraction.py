@@ -1,0 +1,342 @@
+"""Extraction: rows that are wanted and not cached are computed, once; then files are assembled.
+
+The work is cut into rows, (image, view) pairs, because rows are what the cache keeps. Missing rows
+flow through three steps that overlap: cut from the stored images (a thread), computed (the
+runtime), written in parts. A killed run loses its last part and nothing else.
+"""
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import h5py
+import numpy as np
+from filelock import FileLock
+from tqdm import tqdm
+
+from headstart import h5
+from headstart.errors import UserError
+from headstart.h5 import Examples
+from headstart.images import Images
+from headstart.manifest import SPLITS
+from headstart.rows import RowCache, cache_name, cache_root, row_key
+from headstart.runtime import Runtime
+from headstart.views import TEN_CROP, WHOLE, View, augmented, render
+
+VERSION = 1
+"""Of the way from stored pixels to rows. Whoever changes its results raises it."""
+
+BLOCK = 256
+"""Images read, and rows assembled, at a time: this bounds the memory."""
+
+PART_ROWS = 1024
+"""Rows in a part of the cache: what a killed run loses at most."""
+
+TOLERANCE = 1e-2
+"""Relative error up to which a recomputed row is the cached one; float16 keeps it within 1e-3."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The rows that one split wants.
+
+    positions: [N] into the stored images, ascending. digests: [N, 32] uint8, of their pixels.
+    views: from an image's digest to its V views.
+    """
+
+    positions: np.ndarray
+    digests: np.ndarray
+    views: Callable[[bytes], tuple[View, ...]]
+
+    def rows(self, start: int, stop: int) -> tuple[list[tuple[View, ...]], np.ndarray]:
+        """Of images start to stop: their views [n][V], and the addresses [n, V] S16 of the rows."""
+        digests = [digest.tobytes() for digest in self.digests[start:stop]]
+        views = [self.views(digest) for digest in digests]
+        keys = [
+            [row_key(d, view.name) for view in vs] for d, vs in zip(digests, views, strict=True)
+        ]
+        return views, np.array(keys, f"S{len(keys[0][0])}")
+
+    def blocks(self) -> Iterator[tuple[int, int]]:
+        for start in range(0, len(self.positions), BLOCK):
+            yield start, min(start + BLOCK, len(self.positions))
+
+
+@dataclass
+class Counts:
+    """What a run did.
+
+    dropped: parts of the cache that could not be read. checked: cached rows computed again.
+    Seconds may overlap: reading and cutting happen while the device computes.
+    """
+
+    wanted: int = 0
+    computed: int = 0
+    checked: int = 0
+    dropped: int = 0
+    seconds: float = 0.0
+    reading: float = 0.0
+    cutting: float = 0.0
+    computing: float = 0.0
+    writing: float = 0.0
+
+    def __str__(self) -> str:
+        text = f"{self.wanted:,} rows, {self.computed:,} computed, the rest cached"
+        if self.dropped:
+            text += f" ({self.dropped} unreadable parts of the cache were dropped)"
+        if self.computed:
+            steps = ("reading", "cutting", "computing", "writing")
+            shares = ", ".join(f"{name} {getattr(self, name) / self.seconds:.0%}" for name in steps)
+            text += f"; {self.computed / self.seconds:,.1f} rows/s; of the time: {shares}"
+        return text
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which views are wanted: `augmented_views` of a training image beside the whole one; of all
+    others the ten crops, or the whole image alone.
+    """
+
+    ten_crop: bool
+    augmented_views: int
+
+    def views(self, split: str) -> Callable[[bytes], tuple[View, ...]]:
+        """From an image's digest to the views that its split wants."""
+        if split == "train":
+            extra = range(self.augmented_views)
+            return lambda digest: (WHOLE, *(augmented(digest, index) for index in extra))
+        return lambda _: TEN_CROP if self.ten_crop else (WHOLE,)
+
+    def names(self, split: str) -> list[str]:
+        """The names of a split's views; an augmented one differs from image to image: its index."""
+        if split == "train":
+            return [WHOLE.name, *(f"augmented_{index}" for index in range(self.augmented_views))]
+        return [view.name for view in (TEN_CROP if self.ten_crop else (WHOLE,))]
+
+
+def extract(
+    images: Images,
+    folder: Path,
+    runtime: Runtime,
+    provenance: dict[str, Any],
+    plan: Plan,
+    dtype: str,
+    label: str,
+) -> Counts:
+    """Writes `<folder>/<split>.h5` for every split that has images: features [N, V, D].
+
+    provenance: what determines the features (backbones.LoadedBackbone). label: of the bar.
+
+    Raises:
+        UserError: a feature doesn't fit `dtype`.
+    """
+    provenance = {**provenance, "extraction": VERSION}
+    cache_folder = cache_root() / cache_name(provenance, dtype)
+    cache_folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(cache_folder / "lock"):
+        cache = RowCache(cache_folder, runtime.width, dtype)
+        splits = {
+            split: Wanted(rows, images.digests[rows], plan.views(split))
+            for split in SPLITS
+            if len(rows := images.rows(split))
+        }
+        counts = fill(cache, runtime, images.pixels, list(splits.values()), label)
+        for split, wanted in splits.items():
+            assemble(
+                folder / f"{split}.h5",
+                cache,
+                wanted,
+                plan.names(split),
+                images.examples[wanted.positions],
+                provenance,
+            )
+    return counts
+
+
+def fill(
+    cache: RowCache, runtime: Runtime, pixels: h5py.Dataset, splits: list[Wanted], label: str
+) -> Counts:
+    """Computes every row that `splits` want and `cache` lacks.
+
+    pixels: [M, S, S, 3] uint8. label: of the progress bar.
+
+    Before that a few cached rows are computed again; where they differ, something that the
+    cache's address doesn't cover has changed, and the whole cache is cleared.
+
+    Raises:
+        UserError: a feature doesn't fit the cache's dtype.
+    """
+    began = time.perf_counter()
+    counts = Counts(dropped=cache.dropped)
+    counts.checked = _check(cache, runtime, pixels, splits)
+    missing: list[np.ndarray] = []
+    for wanted in splits:
+        for start, stop in wanted.blocks():
+            keys = wanted.rows(start, stop)[1].ravel()
+            counts.wanted += len(keys)
+            missing.append(keys[~cache.has(keys)])
+    todo = _Todo(np.concatenate(missing))
+
+    held_keys: list[bytes] = []
+    held_rows: list[np.ndarray] = []
+
+    def write() -> None:
+        with _timed(counts, "writing"):
+            cache.add(np.array(held_keys), _cast(np.concatenate(held_rows), cache))
+        held_keys.clear()
+        held_rows.clear()
+
+    with tqdm(total=len(todo), desc=label, unit="row", disable=len(todo) == 0) as bar:
+        for keys, batch in _ahead(_batches(todo, pixels, splits, runtime.batch_size, counts)):
+            with _timed(counts, "computing"):
+                held_rows.append(_compute(runtime, batch))
+            held_keys.extend(keys)
+            counts.computed += len(keys)
+            bar.update(len(keys))
+            if len(held_keys) >= PART_ROWS:
+                write()
+        if held_keys:
+            write()
+    counts.seconds = time.perf_counter() - began
+    return counts
+
+
+def assemble(
+    path: Path,
+    cache: RowCache,
+    wanted: Wanted,
+    view_names: list[str],
+    examples: Examples,
+    provenance: dict[str, Any],
+) -> None:
+    """Writes the features of one split, all of whose rows are cached, in the split's order."""
+    with h5.create(path) as file:
+        shape = (len(wanted.positions), len(view_names), *cache.record["row"].shape)
+        features = file.create_dataset("features", shape, cache.record["row"].base)
+        for start, stop in wanted.blocks():
+            keys = wanted.rows(start, stop)[1]
+            features[start:stop] = cache.get(keys.ravel()).reshape(*keys.shape, -1)
+        h5.write_examples(file, examples)
+        h5.write_json(file, "views", view_names)
+        h5.write_json(file, "provenance", provenance)
+
+
+class _Todo:
+    """The rows to compute: each is given out once, however often the dataset holds its pixels."""
+
+    def __init__(self, keys: np.ndarray) -> None:
+        self.keys = np.unique(keys)
+        self.open = np.ones(len(self.keys), bool)
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def take(self, keys: np.ndarray) -> np.ndarray:
+        """Which of keys [n, V] are to be computed by who asks: [n, V] bool, true once a row."""
+        taken = np.zeros(keys.size, bool)
+        if len(self):
+            position = np.searchsorted(self.keys, keys.ravel()).clip(max=len(self) - 1)
+            (asked,) = ((self.keys[position] == keys.ravel()) & self.open[position]).nonzero()
+            given, first = np.unique(position[asked], return_index=True)
+            taken[asked[first]] = True
+            self.open[given] = False
+        return taken.reshape(keys.shape)
+
+
+def _batches(
+    todo: _Todo, pixels: h5py.Dataset, splits: list[Wanted], size: int, counts: Counts
+) -> Iterator[tuple[list[bytes], np.ndarray]]:
+    """The rows to do as (keys, images [<= size, s, s, 3]); a batch's images have one side s."""
+    waiting: dict[int, tuple[list[bytes], list[np.ndarray]]] = defaultdict(lambda: ([], []))
+    for wanted in splits:
+        for start, stop in wanted.blocks():
+            views, keys = wanted.rows(start, stop)
+            asked = todo.take(keys)
+            rows = np.flatnonzero(asked.any(axis=1))
+            if not len(rows):
+                continue
+            with _timed(counts, "reading"):
+                images = pixels[wanted.positions[start:stop][rows]]
+            for row, image in zip(rows, images, strict=True):
+                for column in np.flatnonzero(asked[row]):
+                    with _timed(counts, "cutting"):
+                        shown = render(image, views[row][column])
+                    batch_keys, batch = waiting[shown.shape[0]]
+                    batch_keys.append(keys[row, column])
+                    batch.append(shown)
+                    if len(batch) == size:
+                        yield batch_keys, np.stack(batch)
+                        del waiting[shown.shape[0]]
+    for batch_keys, batch in waiting.values():
+        yield batch_keys, np.stack(batch)
+
+
+def _compute(runtime: Runtime, images: np.ndarray) -> np.ndarray:
+    """The rows [n, D] of images [n, s, s, 3], n <= batch_size: the last batch is filled up."""
+    lacking = runtime.batch_size - len(images)
+    full = np.pad(images, ((0, lacking), (0, 0), (0, 0), (0, 0)), mode="edge")
+    return runtime(full)[: len(images)]
+
+
+def _cast(rows: np.ndarray, cache: RowCache) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        cast = rows.astype(cache.record["row"].base)
+    if not np.isfinite(cast).all():
+        raise UserError(
+            f"a feature of magnitude {np.abs(rows).max():.3g} doesn't fit {cast.dtype}: "
+            f"set extract.dtype to float32, or look at the weights if it isn't finite"
+        )
+    return cast
+
+
+def _check(cache: RowCache, runtime: Runtime, pixels: h5py.Dataset, splits: list[Wanted]) -> int:
+    """Computes up to one batch of cached rows again; clears the cache if they differ."""
+    keys: list[bytes] = []
+    images: list[np.ndarray] = []
+    for wanted in splits:
+        for start, stop in wanted.blocks():
+            views, block = wanted.rows(start, stop)
+            # One image a block, its first view: whole, so all have one side.
+            for row in np.flatnonzero(cache.has(block[:, 0]))[:1]:
+                keys.append(block[row, 0])
+                images.append(render(pixels[wanted.positions[start + row]], views[row][0]))
+        if len(keys) >= runtime.batch_size:
+            break
+    if not keys:
+        return 0
+    keys, images = keys[: runtime.batch_size], images[: runtime.batch_size]
+    fresh = _compute(runtime, np.stack(images))
+    cached = cache.get(np.array(keys)).astype(np.float32)
+    error = np.linalg.norm(cached - fresh, axis=1) / (np.linalg.norm(fresh, axis=1) + 1e-12)
+    if error.max() > TOLERANCE:
+        tqdm.write(
+            f"cached rows differ from what is computed now (relative error {error.max():.2g}): "
+            f"the cache of {len(cache)} rows is dropped"
+        )
+        cache.clear()
+    return len(keys)
+
+
+@contextmanager
+def _timed(counts: Counts, name: str) -> Iterator[None]:
+    """Adds the seconds spent inside to one of the counts."""
+    began = time.perf_counter()
+    yield
+    setattr(counts, name, getattr(counts, name) + time.perf_counter() - began)
+
+
+def _ahead(items: Iterator[T]) -> Iterator[T]:
+    """The same items, each made in a thread while the one before it is in use."""
+    end = object()
+    with ThreadPoolExecutor(1) as thread:
+        coming = thread.submit(next, items, end)
+        while (item := coming.result()) is not end:
+            coming = thread.submit(next, items, end)
+            yield item  # pyright: ignore[reportReturnType]

@@ -1,0 +1,35 @@
+"""What all figures share: their look, and that the same values always give the same bytes."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+
+STYLE: dict[Any, Any] = {
+    "svg.hashsalt": "headstart",
+    # Text stays text: searchable, small, and in any script that the reader's fonts have.
+    "svg.fonttype": "none",
+    # A class may be called "$5 note".
+    "text.parse_math": False,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#e4e4e4",
+    "legend.frameon": False,
+    "font.size": 10,
+}
+
+
+@contextmanager
+def drawing(path: Path, width: float, height: float) -> Iterator[Figure]:
+    """An empty figure of `width` x `height` inches, saved to `path` (.svg or .png) at the end."""
+    with rc_context(STYLE):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        yield figure
+        path.parent.mkdir(parents=True, exist_ok=True)
+        metadata = {"Date": None} if path.suffix == ".svg" else {}
+        figure.savefig(path, metadata=metadata, facecolor="white")

@@ -1,0 +1,143 @@
+"""The row cache: features that were ever computed, addressed by what they were computed from.
+
+A cache is a folder of parts. A part is one .npy file of (key, row) records, named after the digest
+of its own bytes, written to a temporary name, synced and renamed; so a part is whole or it is not
+there, any number of processes may add parts at once, and a part that rotted is found and dropped.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+KEY_BYTES = 16
+
+
+def row_key(image_digest: bytes, view_name: str) -> bytes:
+    """The address of one row: 16 bytes over the image's pixels (their digest) and the view."""
+    return blake2b(image_digest + view_name.encode(), digest_size=KEY_BYTES).digest()
+
+
+def cache_root() -> Path:
+    """Where all caches lie: `$HEADSTART_CACHE`, or .cache/headstart in the project.
+
+    `DVC_ROOT` is set by DVC and points at the main checkout even when an experiment runs in a copy.
+    """
+    if root := os.environ.get("HEADSTART_CACHE"):
+        return Path(root)
+    return Path(os.environ.get("DVC_ROOT", ".")) / ".cache" / "headstart"
+
+
+def cache_name(provenance: dict[str, Any], dtype: str) -> str:
+    """The folder's name of the cache for rows that `provenance` (plain JSON) determines."""
+    described = json.dumps({**provenance, "dtype": dtype}, sort_keys=True)
+    digest = blake2b(described.encode(), digest_size=8).hexdigest()
+    return f"{provenance['architecture']}-{digest}"
+
+
+class RowCache:
+    """The rows of one backbone under one preprocessing.
+
+    folder: where its parts lie; made when the first part is written. width, dtype: of a row.
+    dropped: how many unreadable or foreign parts were found and removed when it was opened.
+    """
+
+    def __init__(self, folder: Path, width: int, dtype: str) -> None:
+        self.folder = folder
+        self.record = np.dtype([("key", f"S{KEY_BYTES}"), ("row", dtype, (width,))])
+        self.dropped = 0
+        self._forget()
+        self.refresh()
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def has(self, keys: np.ndarray) -> np.ndarray:
+        """Which of keys [N] S16 are cached: [N] bool."""
+        return self._keys[self._positions(keys)] == keys if len(self) else np.zeros(len(keys), bool)
+
+    def get(self, keys: np.ndarray) -> np.ndarray:
+        """The rows [N, width] of keys [N] S16, all of which must be cached."""
+        position = self._positions(keys)
+        assert len(keys) == 0 or (self._keys[position] == keys).all()
+        parts, rows = self._part_of[position], self._row_of[position]
+        values = np.empty((len(keys), *self.record["row"].shape), self.record["row"].base)
+        for part in np.unique(parts):
+            here = parts == part
+            values[here] = np.load(self._parts[part], mmap_mode="r")["row"][rows[here]]
+        return values
+
+    def add(self, keys: np.ndarray, rows: np.ndarray) -> None:
+        """Writes a part of keys [N] S16 and rows [N, width]; they are cached once this returns."""
+        part = np.empty(len(keys), self.record)
+        part["key"], part["row"] = keys, rows
+        self.folder.mkdir(parents=True, exist_ok=True)
+        unfinished = self.folder / f".{os.getpid()}.tmp"
+        try:
+            with unfinished.open("wb") as file:
+                np.save(file, part, allow_pickle=False)
+                file.flush()
+                os.fsync(file.fileno())
+            path = self.folder / f"{_digest(unfinished)}.npy"
+            unfinished.replace(path)
+        finally:
+            unfinished.unlink(missing_ok=True)
+        self._index([path])
+
+    def clear(self) -> None:
+        """Forgets and removes every row."""
+        for part in self._parts:
+            part.unlink(missing_ok=True)
+        self._forget()
+
+    def refresh(self) -> None:
+        """Takes in the parts that other processes have added since."""
+        new = [path for path in sorted(self.folder.glob("*.npy")) if path not in self._parts]
+        self._index([path for path in new if self._is_sound(path)])
+
+    def _forget(self) -> None:
+        self._parts: list[Path] = []
+        self._keys = np.empty(0, f"S{KEY_BYTES}")  # sorted
+        self._part_of = np.empty(0, np.int32)
+        self._row_of = np.empty(0, np.int64)
+
+    def _is_sound(self, path: Path) -> bool:
+        if _digest(path) == path.stem and np.load(path, mmap_mode="r").dtype == self.record:
+            return True
+        path.unlink()
+        self.dropped += 1
+        return False
+
+    def _index(self, paths: list[Path]) -> None:
+        if not paths:
+            return
+        added = [np.load(path, mmap_mode="r")["key"] for path in paths]
+        first = len(self._parts)
+        self._parts += paths
+        keys = np.concatenate([self._keys, *added])
+        part_of = np.concatenate(
+            [self._part_of, *(np.full(len(k), first + i, np.int32) for i, k in enumerate(added))]
+        )
+        row_of = np.concatenate([self._row_of, *(np.arange(len(k)) for k in added)])
+        self._keys, order = np.unique(keys, return_index=True)
+        self._part_of, self._row_of = part_of[order], row_of[order]
+
+    def _positions(self, keys: np.ndarray) -> np.ndarray:
+        return np.searchsorted(self._keys, keys).clip(max=max(len(self) - 1, 0))
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        digest = blake2b(digest_size=16)
+        for block in _blocks(file.fileno()):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _blocks(descriptor: int, size: int = 1 << 22) -> Iterator[bytes]:
+    while block := os.read(descriptor, size):
+        yield block

@@ -1,0 +1,296 @@
+"""The training loop: end to end, from scratch or not, any network that maps images to logits.
+
+What is random in a step follows from the recipe's seed and the step's number alone. So a run that
+was killed goes on as if it hadn't been, and its checkpoint, written after each epoch, needs no
+generator's state.
+"""
+
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from tqdm import tqdm
+
+from headstart.augmentation import Input
+from headstart.errors import UserError
+from headstart.heads import curve as curves
+from headstart.heads.curve import Curve, Epoch
+from headstart.optimisers import optimiser
+from headstart.params import Recipe
+from headstart.schedules import schedule
+
+CHECK_EVERY = 50
+"""Steps between looks at the loss: each makes a GPU wait."""
+
+EVALUATION_BATCH = 256
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Images in memory. pixels: [N, S, S, 3] uint8. labels: [N] int64. Any device, the same."""
+
+    pixels: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is learnt. input: how pixels become what the network sees."""
+
+    train: Labelled
+    tune: Labelled
+    input: Input
+    num_classes: int
+
+
+class Run:
+    """All that changes while a network is trained, and what a checkpoint holds.
+
+    averaged: the network that is evaluated and kept; the trained one itself where nothing averages.
+    best: the highest tune accuracy so far. snapshots: how many times it rose.
+    """
+
+    def __init__(self, network: nn.Module, recipe: Recipe, steps_per_epoch: int):
+        self.network = network
+        self.ema = AveragedModel(network, use_buffers=True) if recipe.ema else None
+        self.averaged = self.ema.module if self.ema else network
+        self.optimiser = optimiser(recipe.optimiser, network)
+        self.schedule = schedule(recipe.schedule, self.optimiser, steps_per_epoch, recipe.epochs)
+        self.curve: Curve = []
+        self.best = -1.0
+        self.snapshots = 0
+
+    def save(self, path: Path) -> None:
+        state = {name: part.state_dict() for name, part in self._parts().items()}
+        state["curve"] = [asdict(epoch) for epoch in self.curve]
+        state["best"], state["snapshots"] = self.best, self.snapshots
+        unfinished = path.with_suffix(".tmp")
+        with unfinished.open("wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+
+    def load(self, path: Path) -> None:
+        """Goes back to a checkpoint; without one, stays at the beginning."""
+        if not path.exists():
+            return
+        device = next(self.network.parameters()).device
+        state = torch.load(path, map_location=device, weights_only=True)
+        for name, part in self._parts().items():
+            part.load_state_dict(state[name])
+        self.curve = [Epoch(**epoch) for epoch in state["curve"]]
+        self.best, self.snapshots = state["best"], state["snapshots"]
+
+    def _parts(self) -> dict[str, Any]:
+        parts = {"network": self.network, "optimiser": self.optimiser, "schedule": self.schedule}
+        return parts | ({"ema": self.ema} if self.ema else {})
+
+
+def train(
+    network: nn.Module,
+    recipe: Recipe,
+    task: Task,
+    folder: Path,
+    device: torch.device,
+    max_snapshots: int = 1,
+    label: str = "training",
+) -> Curve:
+    """Trains `network` in place; it ends with the weights that were best on tune.
+
+    folder: holds checkpoint.pt, from which a killed run goes on, curve.tsv, and the snapshots: the
+    weights whenever tune accuracy surpassed the best so far, the oldest making room for what
+    exceeds `max_snapshots` (Milani, section 3.4). A folder belongs to one network, recipe and task.
+
+    Raises:
+        UserError: the loss became infinite or NaN.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    batch_size = min(recipe.batch_size, len(task.train))
+    steps = len(task.train) // batch_size  # an epoch leaves out what would be a smaller batch
+    network.to(device).to(memory_format=torch.channels_last)
+    run = Run(network, recipe, steps)
+    run.load(folder / "checkpoint.pt")
+    mix = mixing(recipe, task.num_classes)
+
+    with (
+        torch.backends.cudnn.flags(enabled=True, benchmark=True),
+        tqdm(desc=label, total=recipe.epochs * steps, unit="step") as bar,
+    ):
+        bar.update(len(run.curve) * steps)
+        for epoch in range(len(run.curve), recipe.epochs):
+            order = torch.randperm(
+                len(task.train), generator=torch.Generator().manual_seed(_seed(recipe, epoch))
+            )
+            network.train()
+            met = Tally(device)
+            for index, rows in enumerate(order[: steps * batch_size].split(batch_size)):
+                step = epoch * steps + index
+                torch.manual_seed(_seed(recipe, epoch, index))
+                pixels, labels = fetch(task.train, rows, device)
+                images = task.input.augmented(pixels, recipe.augmentation)
+                images, targets = mix(images, labels)
+                loss, logits = descend(run, recipe, images, targets)
+                met.add(loss * len(labels), logits, labels)
+                if run.ema:
+                    # Over few steps at first, as TensorFlow does, so that the start is forgotten.
+                    decay = min(recipe.ema or 0, (1 + step) / (10 + step))
+                    run.ema.multi_avg_fn = get_ema_multi_avg_fn(decay)
+                    run.ema.update_parameters(network)
+                if index % CHECK_EVERY == 0 or index == steps - 1:
+                    bar.set_postfix(loss=f"{check(loss, run, epoch, index):.3f}", refresh=False)
+                bar.update()
+
+            seen = evaluate(run.averaged, task.tune, task.input, recipe.label_smoothing, device)
+            run.curve.append(Epoch(epoch + 1, *met.means(), *seen.means()))
+            run.schedule.after_epoch(run.curve[-1].tune_top1)
+            if run.curve[-1].tune_top1 > run.best:
+                run.best = run.curve[-1].tune_top1
+                save_weights(run.averaged, folder / snapshot(run.snapshots, max_snapshots))
+                run.snapshots += 1
+            run.save(folder / "checkpoint.pt")
+            curves.write(folder / "curve.tsv", run.curve)
+            bar.write(f"{label}: epoch {epoch + 1}, tune {run.curve[-1].tune_top1:.1%}")
+
+    best = load_file(folder / snapshot(run.snapshots - 1, max_snapshots), device=str(device))
+    network.load_state_dict(best)
+    return run.curve
+
+
+def fetch(data: Labelled, rows: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Pixels [B, S, S, 3] and labels [B] at `rows` [B], on `device`."""
+    rows = rows.to(data.pixels.device)
+    return (
+        data.pixels[rows].to(device, non_blocking=True),
+        data.labels[rows].to(device, non_blocking=True),
+    )
+
+
+def descend(run: Run, recipe: Recipe, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """One step of the optimiser on the batch's mean loss; that loss and the logits [B, C].
+
+    targets: [B] labels or [B, C] probabilities.
+    """
+    run.optimiser.zero_grad(set_to_none=True)
+    losses, logits = [], []
+    for x, y in zip(images.chunk(recipe.accumulate), targets.chunk(recipe.accumulate), strict=True):
+        with autocast(x.device):
+            scores = run.network(x)
+        loss = F.cross_entropy(scores.float(), y, label_smoothing=recipe.label_smoothing)
+        loss = loss * (len(x) / len(images))
+        loss.backward()
+        losses.append(loss.detach())
+        logits.append(scores.detach())
+    if recipe.clip_norm:
+        nn.utils.clip_grad_norm_(run.network.parameters(), recipe.clip_norm)
+    run.optimiser.step()
+    run.schedule.after_step()
+    return torch.stack(losses).sum(), torch.cat(logits)
+
+
+def autocast(device: torch.device) -> AbstractContextManager:
+    """bfloat16 where a GPU has it in hardware; float32 elsewhere."""
+    capable = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.autocast(device.type, torch.bfloat16, enabled=capable)
+
+
+def mixing(recipe: Recipe, num_classes: int) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """Mixup, cutmix, one of the two at random, or nothing; of images [B, 3, H, W], labels [B]."""
+    if not recipe.mixup and not recipe.cutmix:
+        return lambda images, labels: (images, labels)
+    from torchvision.transforms import v2  # seconds to import
+
+    mixes: list[Callable] = []
+    if recipe.mixup:
+        mixes.append(v2.MixUp(alpha=recipe.mixup, num_classes=num_classes))
+    if recipe.cutmix:
+        mixes.append(v2.CutMix(alpha=recipe.cutmix, num_classes=num_classes))
+    return v2.RandomChoice(mixes)
+
+
+class Tally:
+    """Sums of losses and hits over batches, on the device until asked for."""
+
+    def __init__(self, device: torch.device):
+        self.count = 0
+        self.loss = torch.zeros((), dtype=torch.float64, device=device)
+        self.hits = torch.zeros((), dtype=torch.int64, device=device)
+
+    def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
+        """loss: summed over the batch. logits: [B, C]. labels: [B]."""
+        self.count += len(labels)
+        self.loss += loss
+        self.hits += (logits.argmax(dim=1) == labels).sum()
+
+    def means(self) -> tuple[float, float]:
+        """Loss and top-1 accuracy."""
+        return float(self.loss) / self.count, int(self.hits) / self.count
+
+
+@torch.inference_mode()
+def logits_of(network: nn.Module, pixels: Tensor, input: Input, device: torch.device) -> Tensor:
+    """[N, C] float32 on `device`, of images [N, S, S, 3] uint8 on any."""
+    network.eval()
+    logits = []
+    for batch in pixels.split(EVALUATION_BATCH):
+        with autocast(device):
+            logits.append(network(input.central(batch.to(device))).float())
+    return torch.cat(logits)
+
+
+def evaluate(
+    network: nn.Module, data: Labelled, input: Input, label_smoothing: float, device: torch.device
+) -> Tally:
+    tally = Tally(device)
+    logits, labels = logits_of(network, data.pixels, input, device), data.labels.to(device)
+    loss = F.cross_entropy(logits, labels, label_smoothing=label_smoothing, reduction="sum")
+    tally.add(loss, logits, labels)
+    return tally
+
+
+def check(loss: Tensor, run: Run, epoch: int, index: int) -> float:
+    """The loss as a number.
+
+    Raises:
+        UserError: it isn't finite; says when, at which learning rate, and which weights went first.
+    """
+    value = float(loss)
+    if torch.isfinite(loss):
+        return value
+    rate = run.optimiser.param_groups[0]["lr"]
+    broken = [n for n, p in run.network.named_parameters() if not torch.isfinite(p).all()]
+    where = f"; not finite: {', '.join(broken[:3])}{', …' if len(broken) > 3 else ''}"
+    raise UserError(
+        f"the loss became {value} in epoch {epoch + 1} by step {index + 1}, at learning rate "
+        f"{rate:.3g}{where if broken else ''}; lower the recipe's learning_rate or set clip_norm"
+    )
+
+
+def snapshot(index: int, most: int) -> str:
+    return f"snapshot_{index % most:02d}.safetensors"
+
+
+def save_weights(network: nn.Module, path: Path, metadata: dict[str, str] | None = None) -> None:
+    """The network's weights and buffers as safetensors, whole or not at all."""
+    unfinished = path.with_suffix(".tmp")
+    weights = {name: value.contiguous() for name, value in network.state_dict().items()}
+    save_file(weights, unfinished, metadata)
+    unfinished.replace(path)
+
+
+def _seed(recipe: Recipe, *position: int) -> int:
+    """A seed for the epoch, or the step in it, unlike its neighbours' in every bit."""
+    text = ",".join(map(str, (recipe.seed, *position)))
+    return int.from_bytes(blake2b(text.encode(), digest_size=7).digest(), "little")

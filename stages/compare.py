@@ -1,0 +1,32 @@
+"""The results of all active runs as one table and one figure."""
+
+import argparse
+import json
+
+from headstart.params import Params
+from stages import parser, run
+
+
+def compare(args: argparse.Namespace, params: Params) -> str:
+    from headstart import comparison, paired
+
+    asked = params.evaluate
+    results = comparison.load(args.results, params.runs)
+    right = comparison.load_right(args.results, params.runs)
+    differences = paired.differences(right, asked.confidence, asked.resamples, asked.seed)
+
+    args.report.mkdir(parents=True, exist_ok=True)
+    comparison.write_pairs(args.report / "pairs.tsv", differences)
+    report = comparison.report(results, differences, asked.confidence)
+    (args.report / "comparison.md").write_text(report, encoding="utf-8")
+    summary = comparison.summary(results)
+    (args.report / "metrics.json").write_text(json.dumps(summary, indent=2) + "\n")
+    comparison.draw(results, args.report / "comparison.svg")
+
+    return (
+        f"{comparison.table(results)}\ncompared {len(results)} runs; tune chooses {summary['best']}"
+    )
+
+
+if __name__ == "__main__":
+    run(compare, parser(__doc__, "results", "report"))

@@ -1,0 +1,31 @@
+"""Applies a trained head to the cached features of tune, val and test: a score for every class."""
+
+import argparse
+
+from headstart.params import Params
+from stages import parser, run
+
+
+def predict(args: argparse.Namespace, _: Params) -> str:
+    from headstart import features, predictions
+    from headstart.heads import head
+    from headstart.predictions import Predictions
+
+    trained = head.load(args.model / "head.safetensors")
+    images = {}
+    for split in ("tune", "val", "test"):
+        path = args.features / f"{split}.h5"
+        if split == "test" and not path.exists():
+            continue
+        found = features.load(path)
+        predictions.save(
+            args.predictions / path.name,
+            Predictions(trained.logits(found), found.views, found.examples),
+        )
+        images[split] = len(found.examples)
+    counts = ", ".join(f"{count} {split}" for split, count in images.items())
+    return f"{args.predictions.name}: scored {counts} images for {len(trained.classes)} classes"
+
+
+if __name__ == "__main__":
+    run(predict, parser(__doc__, "features", "model", "predictions"))

@@ -1,0 +1,31 @@
+"""One of the papers' networks, trained from scratch; its predictions like any other model's."""
+
+import argparse
+
+from headstart.params import Params
+from stages import parser, run
+
+
+def train_scratch(args: argparse.Namespace, params: Params) -> str:
+    from headstart import scratch
+    from headstart.images import open_images
+
+    chosen = params.networks[args.network]
+    with open_images(args.images) as images:
+        best = scratch.train_scratch(
+            images,
+            chosen,
+            params.recipes[chosen.recipe],
+            params.train_scratch,
+            args.model,
+            args.predictions,
+            label=args.network,
+        )
+    return f"{args.network}: {best.tune_top1:.1%} of tune right after epoch {best.epoch}, the best"
+
+
+if __name__ == "__main__":
+    run(
+        train_scratch,
+        parser(__doc__, "images", "model", "predictions", network="alias in networks"),
+    )

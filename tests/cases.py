@@ -1,0 +1,59 @@
+"""Small made-up cases that several tests start from."""
+
+import runpy
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from headstart.h5 import UNLABELLED, ClassLabel, Examples
+from headstart.predictions import Predictions, save
+from headstart.views import TEN_CROP
+
+ROOT = Path(__file__).parent.parent
+TEN_CROP_NAMES = [view.name for view in TEN_CROP]
+NAMES = ["convertible", "sports car, sport car", "plunger, plumber's helper", "Egyptian cat"]
+
+
+def examples(n: int, classes: int = 4, split: str = "val", labelled: bool = True) -> Examples:
+    labels = np.arange(n) % classes if labelled else np.full(n, UNLABELLED)
+    names = [*NAMES, *(f"class {c}" for c in range(4, classes))][:classes]
+    described = [ClassLabel(f"n{c:08d}", name) for c, name in enumerate(names)]
+    return Examples([f"{split}/images/{split}_{i}.JPEG" for i in range(n)], labels, described)
+
+
+def predictions(
+    n: int = 60, *, views: int = 10, skill: float = 2.0, seed: int = 0, **described: Any
+) -> Predictions:
+    """Logits that know the label the better the greater `skill`, different in each view."""
+    of = examples(n, **described)
+    rng = np.random.default_rng(seed)
+    truth = np.eye(len(of.classes))[of.labels % len(of.classes)]
+    common = rng.normal(size=(n, 1, len(of.classes))) + skill * truth[:, None]
+    logits = common + rng.normal(size=(n, views, len(of.classes)))
+    return Predictions(logits.astype(np.float32), TEN_CROP_NAMES[:views], of)
+
+
+def save_run(folder: Path, *, test: Predictions | None = None, **kind: Any) -> None:
+    """The files that `predict` would write of one run."""
+    seed = kind.pop("seed", 0)
+    save(folder / "tune.h5", predictions(40, split="tune", seed=100 + seed, **kind))
+    save(folder / "val.h5", predictions(60, split="val", seed=seed, **kind))
+    if test is not None:
+        save(folder / "test.h5", test)
+
+
+def run_stage(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, name: str, *arguments: str, **sections: Any
+) -> None:
+    """`python -m stages.<name>` in `folder`, with the project's params and `sections` changed."""
+    params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    for section, changed in sections.items():
+        params[section] |= changed
+    (folder / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "argv", [name, *arguments])
+    runpy.run_module(f"stages.{name}", run_name="__main__")

@@ -1,0 +1,50 @@
+"""Small datasets on disk, laid out as the real ones."""
+
+import zipfile
+from pathlib import Path
+
+from tests.pictures import put
+
+WORDS = (
+    "n02124075\tEgyptian cat\n"
+    "n03126707\tcrane\n"
+    "n02012849\tcrane, wading bird\n"
+    "n99999999\tsomething else\n"
+)
+
+
+def tiny_imagenet(root: Path) -> Path:
+    """Three classes, 4 training and 2 validation images of each, 5 test images."""
+    wnids = ["n02124075", "n03126707", "n02012849"]
+    root.mkdir(parents=True, exist_ok=True)
+    (root / "wnids.txt").write_text("\n".join(wnids))
+    (root / "words.txt").write_text(WORDS)
+    for wnid in wnids:
+        for i in range(4):
+            put(root / "train" / wnid / "images" / f"{wnid}_{i}.JPEG", seed=i)
+        rows = "".join(f"{wnid}_{i}.JPEG\t{i}\t1\t9\t8\n" for i in range(4))
+        (root / "train" / wnid / f"{wnid}_boxes.txt").write_text(rows)
+    for i in range(6):
+        put(root / "val" / "images" / f"val_{i}.JPEG", seed=i)
+    rows = "".join(f"val_{i}.JPEG\t{wnids[i % 3]}\t0\t{i}\t7\t8\n" for i in range(6))
+    (root / "val" / "val_annotations.txt").write_text(rows)
+    for i in range(5):
+        put(root / "test" / "images" / f"test_{i}.JPEG", seed=i)
+    return root
+
+
+def image_folder(root: Path, *splits: str, images: int = 5) -> Path:
+    """`root/<split>/<class>/<i>.png` for `splits`, or `root/<class>/<i>.png`; three classes."""
+    for split in splits or ("",):
+        for name in ("Hund", "Katze", "Kuh"):
+            for i in range(images):
+                put(root / split / name / f"{i}.png", seed=i)
+    return root
+
+
+def zipped(folder: Path, path: Path, prefix: str = "") -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        for file in sorted(folder.rglob("*")):
+            if file.is_file():
+                archive.write(file, prefix + file.relative_to(folder).as_posix())
+    return path

@@ -1,0 +1,77 @@
+"""train_scratch as a user meets it: images.h5 in, a model and predictions out."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors import safe_open
+
+from headstart import h5, predictions
+from headstart.h5 import UNLABELLED
+from tests import cases
+
+SPLITS = ["train"] * 32 + ["tune"] * 16 + ["val"] * 12 + ["test"] * 4
+PATHS = ("--images", "images.h5", "--model", "model", "--predictions", "predictions")
+RECIPE = {
+    "epochs": 2,
+    "batch_size": 16,
+    "optimiser": {"name": "adam", "learning_rate": 0.003},
+    "schedule": {"name": "exponential", "factor": 0.9},
+}
+NETWORK = {
+    "network": "modified_resnet10",
+    "recipe": "short",
+    "size": 32,
+    "crop": 0.8,
+    "arguments": {"filters": [8, 8, 8, 16]},
+}
+CHANGES = {"recipes": {"short": RECIPE}, "networks": {"small": NETWORK}}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "cache"))
+    of = cases.examples(len(SPLITS))
+    of.labels[-4:] = UNLABELLED
+    noise = np.random.default_rng(0).integers(0, 90, (len(SPLITS), 48, 48, 3))
+    pixels = (noise + of.labels[:, None, None, None] * 50).clip(0, 255).astype(np.uint8)
+    with h5.create(tmp_path / "images.h5") as file:
+        file.create_dataset("pixels", data=pixels)
+        file.create_dataset("digest", data=np.zeros((len(SPLITS), 32), np.uint8))
+        file.create_dataset("split", data=np.array(SPLITS, "S5"))
+        file.create_dataset("box", data=np.full((len(SPLITS), 4), np.nan, np.float32))
+        h5.write_examples(file, of)
+    return tmp_path
+
+
+def test_writes_model_curve_and_predictions(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    cases.run_stage(monkeypatch, folder, "train_scratch", *PATHS, "--network", "small", **CHANGES)
+    assert capsys.readouterr().out.startswith("small: ")
+    written = sorted(path.name for path in (folder / "model").iterdir())
+    assert written[:3] == ["curve.svg", "curve.tsv", "model.safetensors"]
+    with safe_open(folder / "model" / "model.safetensors", "np") as file:
+        assert set(file.metadata()) == {"network", "input", "classes"}
+    for split in ("tune", "val", "test"):
+        of = predictions.load(folder / "predictions" / f"{split}.h5")
+        assert of.logits.shape == (SPLITS.count(split), 1, 4)
+        assert np.isfinite(of.logits).all()
+        assert of.views == ["whole"]
+        assert of.examples.labelled == (split != "test")
+    assert not list((folder / "cache" / "training").iterdir())
+
+
+def test_classes_without_training_images_are_said(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    with h5.open_existing(folder / "images.h5") as file:
+        content = {key: h5.dataset(file, key)[()] for key in file}
+    content["label"][content["label"] == 3] = 2
+    with h5.create(folder / "images.h5") as file:
+        for key, value in content.items():
+            file[key] = value
+    with pytest.raises(
+        SystemExit, match=r"^error: 1 classes have no training images: Egyptian cat"
+    ):
+        cases.run_stage(
+            monkeypatch, folder, "train_scratch", *PATHS, "--network", "small", **CHANGES
+        )

@@ -1,0 +1,131 @@
+"""Backbones: fitting weights are loaded, others are named, and provenance tells all."""
+
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+
+from headstart import backbones
+from headstart.errors import UserError
+from headstart.params import Backbone
+
+SHARED = Path(__file__).parent.parent.parent / "shared"
+
+
+def backbone(architecture: str = "resnet18", weights: str = "none", **changes: object) -> Backbone:
+    return Backbone.model_validate({"architecture": architecture, "weights": weights, **changes})
+
+
+def saved(path: Path, architecture: str, **arguments: object) -> str:
+    torch.manual_seed(1)
+    state = timm.create_model(architecture, **arguments).state_dict()
+    if path.suffix == ".safetensors":
+        save_file(state, path)
+    else:
+        torch.save({"state_dict": state}, path)
+    return str(path)
+
+
+def test_random_weights_are_those_of_their_seed_and_leave_torchs_generator_alone() -> None:
+    before = torch.get_rng_state()
+    digests = [backbones.load(backbone(seed=s)).provenance["weights"] for s in (0, 0, 1)]
+    assert digests[0] == digests[1] != digests[2]
+    assert torch.equal(before, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("name", ["w.safetensors", "w.pth"])
+def test_a_local_file_gives_the_features_of_the_network_that_it_was_saved_from(
+    tmp_path: Path, name: str
+) -> None:
+    weights = saved(tmp_path / name, "resnet18", num_classes=7)
+    loaded = backbones.load(backbone(weights=weights))
+    torch.manual_seed(1)
+    saved_from = timm.create_model("resnet18", num_classes=7).eval()
+    x = torch.randn(2, 3, 64, 64)
+    with torch.inference_mode():
+        expected = saved_from.forward_head(saved_from.forward_features(x), pre_logits=True)
+        torch.testing.assert_close(loaded.network(x), expected)
+
+
+def test_provenance_is_the_weights_not_the_file(tmp_path: Path) -> None:
+    one = saved(tmp_path / "one.safetensors", "resnet18")
+    other = saved(tmp_path / "other.pth", "resnet18")
+    a, b = (backbones.load(backbone(weights=weights)).provenance for weights in (one, other))
+    assert a == b
+    c = backbones.load(backbone(weights=one, input_size=64)).provenance
+    assert c != a
+    assert c["preprocessing"]["input_size"] == 64
+
+
+@pytest.mark.parametrize(
+    ("architecture", "told"),
+    [
+        ("resnet34", "96 keys missing"),
+        ("resnet10t", "keys unexpected"),
+        ("resnet18d", "tensors of another shape"),
+    ],
+)
+def test_weights_of_another_architecture_are_refused_by_name(
+    tmp_path: Path, architecture: str, told: str
+) -> None:
+    weights = saved(tmp_path / "w.safetensors", "resnet18")
+    wrong = backbone(architecture, weights)
+    for find_out in (backbones.check, backbones.load):
+        with pytest.raises(UserError, match=f"holds no weights of {architecture}: .*{told}"):
+            find_out(wrong)
+
+
+@pytest.mark.parametrize("content", [b"", b"no weights", b"PK\x03\x04 no zip"])
+@pytest.mark.parametrize("name", ["w.safetensors", "w.pth"])
+def test_a_file_that_holds_no_weights(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match="is not a file of weights that can be read safely"):
+        backbones.load(backbone(weights=str(tmp_path / name)))
+
+
+def test_a_pickle_that_would_run_code_is_refused(tmp_path: Path) -> None:
+    class Attack:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return (Path.touch, (str(tmp_path / "run"),))
+
+    torch.save({"state_dict": Attack()}, tmp_path / "w.pth")
+    with pytest.raises(UserError, match="is not a file of weights"):
+        backbones.load(backbone(weights=str(tmp_path / "w.pth")))
+    assert not (tmp_path / "run").exists()
+
+
+def test_without_a_hub_the_fix_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(UserError, match="can't get the weights of resnet18 from the hub"):
+        backbones.load(backbone(weights="hub"))
+
+
+def test_arguments_that_the_architecture_does_not_take() -> None:
+    with pytest.raises(UserError, match="resnet18 doesn't take model_args"):
+        backbones.check(backbone(model_args={"depth": 3}))
+
+
+@pytest.mark.parametrize(
+    ("alias", "size"), [("inception_v3", 299), ("resnet50", 224)], ids=lambda value: str(value)
+)
+def test_the_papers_backbones_are_2048_wide(alias: str, size: int) -> None:
+    from headstart import params
+
+    shipped = params.load(Path(__file__).parent.parent / "params.yaml").zoo[alias]
+    loaded = backbones.load(shipped.model_copy(update={"weights": "none"}))
+    assert loaded.preprocessing.input_size == size
+    with torch.inference_mode():
+        assert loaded.network(torch.zeros(1, 3, size, size)).shape == (1, 2048)
+
+
+def test_the_real_mobilenet_weights() -> None:
+    weights = SHARED / "weights" / "mobilenetv2_100.tf2_ptq.safetensors"
+    if not weights.exists():
+        pytest.skip("the pretrained MobileNetV2 is not on this machine")
+    of = backbone("mobilenetv2_100", str(weights), model_args={"pad_type": "same"})
+    loaded = backbones.load(of)
+    with torch.inference_mode():
+        assert loaded.network(torch.zeros(1, 3, 224, 224)).shape == (1, 1280)

@@ -1,0 +1,167 @@
+import csv
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.special import softmax
+from sklearn.metrics import accuracy_score, log_loss
+
+from headstart import calibration, evaluation, predictions
+from headstart.errors import UserError
+from headstart.h5 import UNLABELLED, Examples
+from tests import cases
+
+SETTINGS: dict[str, Any] = {"confidence": 0.95, "resamples": 200, "seed": 0}
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file, dialect="excel-tab"))
+
+
+def test_one_view_and_ten_crops_against_scikit_learn(tmp_path: Path):
+    cases.save_run(tmp_path)
+    splits = evaluation.load(tmp_path)
+    found = evaluation.evaluate(splits, **SETTINGS)
+    logits, labels = splits["val"].logits, splits["val"].examples.labels
+    for look, p in (
+        ("whole", softmax(logits[:, 0], axis=-1)),
+        ("ten_crop", softmax(logits, axis=-1).mean(1)),
+    ):
+        one = found["val"][look]
+        assert one["top1"] == pytest.approx(accuracy_score(labels, p.argmax(1)), abs=1e-5)
+        assert one["nll"] == pytest.approx(log_loss(labels, p, labels=range(4)), abs=1e-5)
+        low, high = one["top1_interval"]
+        assert low < one["top1"] < high
+    assert found["val"]["n"] == 60
+    assert found["tune"]["n"] == 40
+    assert set(found["tune"]["ten_crop"]) == {"top1", "nll"}
+
+
+def test_without_ten_crops_there_is_one_view(tmp_path: Path):
+    cases.save_run(tmp_path, views=1)
+    found = evaluation.evaluate(evaluation.load(tmp_path), **SETTINGS)
+    assert set(found["val"]) == {"n", "whole"}
+    assert evaluation.headline(found["val"]) == "whole"
+
+
+def test_views_are_found_by_name_in_any_order(tmp_path: Path):
+    found = cases.predictions()
+    turned = replace(found, logits=found.logits[:, ::-1], views=found.views[::-1])
+    straight, backward = evaluation.probabilities(found), evaluation.probabilities(turned)
+    np.testing.assert_array_equal(straight["whole"], backward["whole"])
+    np.testing.assert_array_equal(straight["ten_crop"], backward["ten_crop"])
+
+
+def test_a_labelled_test_split_is_reported_like_val(tmp_path: Path):
+    cases.save_run(tmp_path, test=cases.predictions(30, split="test", seed=7))
+    found = evaluation.evaluate(evaluation.load(tmp_path), **SETTINGS)
+    assert found["test"]["n"] == 30
+    assert set(found["test"]["whole"]) == set(found["val"]["whole"])
+
+
+def test_an_unlabelled_test_split_is_not(tmp_path: Path):
+    cases.save_run(tmp_path, test=cases.predictions(30, split="test", labelled=False))
+    assert "test" not in evaluation.evaluate(evaluation.load(tmp_path), **SETTINGS)
+
+
+def test_a_split_that_is_labelled_in_part_is_refused(tmp_path: Path):
+    test = cases.predictions(30, split="test")
+    labels = np.where(np.arange(30) < 3, UNLABELLED, test.examples.labels)
+    partly = Examples(test.examples.ids, labels, test.examples.classes)
+    cases.save_run(tmp_path, test=replace(test, examples=partly))
+    with pytest.raises(UserError, match=r"3 of 30 images in test have no label; label all"):
+        evaluation.load(tmp_path)
+
+
+def test_an_unlabelled_val_is_refused(tmp_path: Path):
+    cases.save_run(tmp_path)
+    predictions.save(tmp_path / "val.h5", cases.predictions(labelled=False))
+    with pytest.raises(UserError, match=r"60 of 60 images in val have no label"):
+        evaluation.load(tmp_path)
+
+
+def test_scores_that_are_no_numbers_are_refused(tmp_path: Path):
+    cases.save_run(tmp_path)
+    broken = cases.predictions()
+    broken.logits[3, 2, 1] = np.nan
+    predictions.save(tmp_path / "val.h5", broken)
+    with pytest.raises(UserError, match=r"scores in val are not finite.*lower its learning_rate"):
+        evaluation.load(tmp_path)
+
+
+def test_calibration_is_fitted_on_tune_and_stated_on_val(tmp_path: Path):
+    cases.save_run(tmp_path)
+    splits = evaluation.load(tmp_path)
+    found = evaluation.calibrate(splits, coverage=0.8, **SETTINGS)
+    assert set(found) == {"whole", "ten_crop"}
+    p = evaluation.probabilities(splits["tune"])["whole"]
+    temperature = calibration.fit_temperature(p, splits["tune"].examples.labels)
+    assert found["whole"]["temperature"] == pytest.approx(temperature, abs=1e-4)
+    measured = evaluation.evaluate(splits, **SETTINGS)["val"]["whole"]
+    assert found["whole"]["before"] == {name: measured[name] for name in ("nll", "brier", "ece")}
+    scaled = softmax(splits["val"].logits[:, 0] / temperature, axis=-1)
+    expected = log_loss(splits["val"].examples.labels, scaled, labels=range(4))
+    assert found["whole"]["after"]["nll"] == pytest.approx(expected, abs=1e-4)
+    sets = found["whole"]["sets"]
+    assert sets["stated_coverage"] == 0.8
+    low, high = sets["coverage_interval"]
+    assert low <= sets["coverage"] <= high
+    assert 0 < sets["size"] <= 4
+
+
+def test_per_class_table(tmp_path: Path):
+    val = cases.predictions(60, views=1)
+    val.logits[:] = np.eye(4, dtype=np.float32)[val.examples.labels][:, None]
+    plungers = np.flatnonzero(val.examples.labels == 2)
+    val.logits[plungers[:9]] = np.eye(4, dtype=np.float32)[3]
+    val.logits[plungers[9:11]] = np.eye(4, dtype=np.float32)[0]
+    evaluation.write_per_class(tmp_path / "per_class.tsv", val, 0.95)
+    worst, *others = read(tmp_path / "per_class.tsv")
+    assert worst["id"] == "n00000002"
+    assert worst["name"] == "plunger, plumber's helper"
+    assert (worst["n"], worst["top1"]) == ("15", f"{4 / 15:.4f}")
+    assert float(worst["low"]) < 4 / 15 < float(worst["high"])
+    assert (worst["confused_name"], worst["times"]) == ("Egyptian cat", "9")
+    assert [(row["top1"], row["confused_with"], row["times"]) for row in others] == [
+        ("1.0000", "", "0")
+    ] * 3
+
+
+def test_a_class_without_images_has_no_accuracy(tmp_path: Path):
+    val = cases.predictions(8)
+    absent = Examples(val.examples.ids, np.zeros(8, np.int64), val.examples.classes)
+    evaluation.write_per_class(tmp_path / "per_class.tsv", replace(val, examples=absent), 0.95)
+    rows = read(tmp_path / "per_class.tsv")
+    assert len(rows) == 4
+    assert [row["top1"] for row in rows if row["n"] == "0"] == [""] * 3
+
+
+def test_examples_table_holds_every_image_and_look(tmp_path: Path):
+    val = cases.predictions(12)
+    evaluation.write_examples(tmp_path / "examples.tsv", val)
+    rows = read(tmp_path / "examples.tsv")
+    assert [row["id"] for row in rows] == val.examples.ids
+    assert [row["class"] for row in rows] == [f"n{c:08d}" for c in val.examples.labels]
+    assert [row["whole"] for row in rows] == [f"n{c:08d}" for c in val.logits[:, 0].argmax(1)]
+    averaged = softmax(val.logits, axis=-1).mean(1).argmax(1)
+    assert [row["ten_crop"] for row in rows] == [f"n{c:08d}" for c in averaged]
+
+
+def test_challenge_file_has_the_challenges_format(tmp_path: Path):
+    test = cases.predictions(3, split="test", labelled=False)
+    test.logits[:] = np.eye(4, dtype=np.float32)[[1, 3, 0]][:, None]
+    evaluation.write_challenge(tmp_path / "test_predictions.txt", test)
+    assert (tmp_path / "test_predictions.txt").read_text() == (
+        "test_0.JPEG n00000001\ntest_1.JPEG n00000003\ntest_2.JPEG n00000000\n"
+    )
+
+
+def test_challenge_file_keeps_equal_file_names_apart(tmp_path: Path):
+    test = cases.predictions(2, split="test", labelled=False)
+    test = replace(test, examples=replace(test.examples, ids=["test/a/1.png", "test/b/1.png"]))
+    evaluation.write_challenge(tmp_path / "test_predictions.txt", test)
+    lines = (tmp_path / "test_predictions.txt").read_text().splitlines()
+    assert [line.split()[0] for line in lines] == ["test/a/1.png", "test/b/1.png"]

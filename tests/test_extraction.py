@@ -1,0 +1,249 @@
+"""Extraction: nothing twice, nothing lost, and always the same bytes."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from headstart import features, h5
+from headstart.errors import UserError
+from headstart.extraction import Counts, Plan, extract
+from headstart.h5 import ClassLabel, Examples
+from headstart.images import Images, digest
+from headstart.views import TEN_CROP, WHOLE, augmented, render
+
+PROVENANCE = {"architecture": "stand-in", "weights": "0"}
+
+
+class Averages:
+    """A stand-in for a network: quick, and it tells any two views apart.
+
+    rows: how many rows it was asked for, the filling of incomplete batches not counted.
+    """
+
+    batch_size = 8
+    width = 12
+
+    def __init__(self, factor: float = 1.0) -> None:
+        self.factor = factor
+
+    def __call__(self, pixels: np.ndarray) -> np.ndarray:
+        assert pixels.shape[0] == self.batch_size
+        side = pixels.shape[1]
+        quarters = pixels.astype(np.float32)[:, : side // 4 * 4, : side // 4 * 4]
+        averages = quarters.reshape(8, 2, side // 4 * 2, 2, side // 4 * 2, 3).mean(axis=(2, 4))
+        return self.factor * averages.reshape(8, 12)
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "cache"))
+
+
+def dataset(
+    path: Path, numbers: list[int], splits: list[str], labels: list[int] | None = None
+) -> Images:
+    """Stored images, each made from its number alone."""
+    pixels = np.stack(
+        [np.random.default_rng(n).integers(0, 256, (16, 16, 3), np.uint8) for n in numbers]
+    )
+    file = h5py.File(path, "w")
+    classes = [ClassLabel("a", "a"), ClassLabel("b", "b")]
+    labels = labels or [n % 2 for n in numbers]
+    return Images(
+        pixels=file.create_dataset("pixels", data=pixels),
+        digests=np.array([np.frombuffer(digest(image), np.uint8) for image in pixels]),
+        splits=np.array(splits),
+        boxes=np.full((len(numbers), 4), np.nan, np.float32),
+        examples=Examples([f"image {n}" for n in numbers], np.array(labels), classes),
+    )
+
+
+def run(images: Images, folder: Path, plan: Plan = Plan(True, 0), factor: float = 1.0) -> Counts:  # noqa: B008
+    return extract(images, folder, Averages(factor), PROVENANCE, plan, "float16", "test")
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def test_every_row_is_its_images_view_in_the_splits_order(tmp_path: Path) -> None:
+    numbers = list(range(30))
+    images = dataset(tmp_path / "i.h5", numbers, ["train", "val", "tune"] * 10)
+    counts = run(images, tmp_path / "f", Plan(ten_crop=True, augmented_views=2))
+    assert counts.computed == counts.wanted == 10 * 3 + 20 * 10
+
+    for split in ("train", "val", "tune"):
+        found = features.load(tmp_path / "f" / f"{split}.h5")
+        rows = images.rows(split)
+        assert found.examples.ids == [f"image {n}" for n in rows]
+        np.testing.assert_array_equal(found.examples.labels, rows % 2)
+        for values, row in zip(found.values, rows, strict=True):
+            views = TEN_CROP
+            if split == "train":
+                of = images.digests[row].tobytes()
+                views = (WHOLE, augmented(of, 0), augmented(of, 1))
+            for value, view in zip(values, views, strict=True):
+                # All of a batch is this one image: what stands beside it must not matter.
+                alone = Averages()(np.stack([render(images.pixels[row], view)] * 8))[0]
+                np.testing.assert_array_equal(value, alone.astype(np.float16))
+    assert found.views == [view.name for view in TEN_CROP]
+    assert features.load(tmp_path / "f" / "train.h5").views == [
+        "whole",
+        "augmented_0",
+        "augmented_1",
+    ]
+
+
+def test_a_second_run_computes_nothing_and_writes_the_same_bytes(tmp_path: Path) -> None:
+    images = dataset(tmp_path / "i.h5", list(range(20)), ["train", "val"] * 10)
+    run(images, tmp_path / "one")
+    counts = run(images, tmp_path / "two")
+    assert counts.computed == 0
+    assert counts.checked > 0
+    assert files(tmp_path / "one") == files(tmp_path / "two")
+
+
+def test_only_rows_that_were_never_computed_are_computed(tmp_path: Path) -> None:
+    numbers = list(range(100))
+    images = dataset(tmp_path / "0.h5", numbers, ["train"] * 80 + ["val"] * 20)
+    assert run(images, tmp_path / "f").computed == 80 + 200
+
+    relabelled = dataset(tmp_path / "1.h5", numbers, ["train"] * 80 + ["val"] * 20, [1, 0] * 50)
+    assert run(relabelled, tmp_path / "f").computed == 0
+    shuffled = dataset(tmp_path / "2.h5", numbers[::-1], ["val"] * 20 + ["train"] * 80)
+    assert run(shuffled, tmp_path / "f").computed == 0
+    grown = dataset(tmp_path / "3.h5", [*numbers, 100], ["train"] * 80 + ["val"] * 20 + ["train"])
+    assert run(grown, tmp_path / "f").computed == 1
+    # An image that moves from train to val has its whole view already.
+    moved = dataset(tmp_path / "4.h5", numbers, ["train"] * 79 + ["val"] * 21)
+    assert run(moved, tmp_path / "f").computed == 9
+    # The ten crops serve one view too, and more augmented views leave the others as they are.
+    assert run(images, tmp_path / "f", Plan(ten_crop=False, augmented_views=0)).computed == 0
+    assert run(images, tmp_path / "f", Plan(ten_crop=True, augmented_views=1)).computed == 80
+    assert run(images, tmp_path / "f", Plan(ten_crop=True, augmented_views=3)).computed == 160
+
+
+def test_the_same_pixels_twice_are_computed_once(tmp_path: Path) -> None:
+    images = dataset(tmp_path / "i.h5", [1, 2, 1, 2, 1], ["train", "train", "train", "val", "val"])
+    assert run(images, tmp_path / "f").computed == 2 * 10
+
+
+def test_one_images_rows_do_not_depend_on_the_others(tmp_path: Path) -> None:
+    few = dataset(tmp_path / "0.h5", [5, 6], ["val", "val"])
+    run(few, tmp_path / "few")
+    many = dataset(tmp_path / "1.h5", list(range(40)), ["val"] * 40)
+    run(many, tmp_path / "many")
+    np.testing.assert_array_equal(
+        features.load(tmp_path / "few" / "val.h5").values,
+        features.load(tmp_path / "many" / "val.h5").values[5:7],
+    )
+
+
+def test_the_canary_finds_a_change_that_the_address_does_not_cover(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = dataset(tmp_path / "i.h5", list(range(20)), ["train"] * 20)
+    run(images, tmp_path / "f")
+    counts = run(images, tmp_path / "f", factor=1.1)
+    assert counts.computed == 20
+    assert "the cache of 20 rows is dropped" in capsys.readouterr().out
+    expected = 1.1 * Averages()(images.pixels[:8])
+    found = features.load(tmp_path / "f" / "train.h5").values[:8, 0]
+    np.testing.assert_allclose(found, expected, rtol=1e-3)
+
+
+@pytest.mark.parametrize("factor", [1e6, np.nan])
+def test_a_feature_that_float16_cannot_hold_is_an_error_and_is_not_cached(
+    tmp_path: Path, factor: float
+) -> None:
+    images = dataset(tmp_path / "i.h5", [1], ["train"])
+    with pytest.raises(UserError, match=r"set extract\.dtype to float32"):
+        run(images, tmp_path / "f", factor=factor)
+    assert run(images, tmp_path / "f").computed == 1
+
+
+def test_features_are_whole_or_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = dataset(tmp_path / "i.h5", list(range(9)), ["train"] * 9)
+
+    def fail(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(h5, "write_examples", fail)
+    with pytest.raises(KeyboardInterrupt):
+        run(images, tmp_path / "f")
+    assert not any((tmp_path / "f").iterdir())
+
+
+SLOW_RUN = """
+import sys, time
+from pathlib import Path
+from headstart import extraction
+from tests.test_extraction import Averages, Plan, dataset, run
+
+class Slow(Averages):
+    def __call__(self, pixels):
+        time.sleep(0.002)
+        return super().__call__(pixels)
+
+extraction.PART_ROWS = 16
+import tests.test_extraction
+tests.test_extraction.Averages = Slow
+folder = Path(sys.argv[1])
+print("started", flush=True)
+run(dataset(folder / f"{sys.argv[2]}.h5", list(range(120)), ["train", "val"] * 60), folder / "f")
+"""
+
+
+def killed_after(seconds: float, folder: Path, number: int) -> bool:
+    """Runs an extraction and kills it `seconds` after its start; whether it had finished."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", SLOW_RUN, str(folder), str(number)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        cwd=Path(__file__).parent.parent,
+        env={**os.environ, "PYTHONPATH": "."},
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    time.sleep(seconds)
+    finished = process.poll() == 0
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    return finished
+
+
+def test_killed_at_any_moment_it_resumes_to_the_same_bytes(tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    kept: list[int] = []
+    for number, seconds in enumerate((0.03, 0.08, 0.05)):
+        assert not killed_after(seconds, tmp_path, number)
+        kept.append(sum(1 for _ in cache.glob("*/*.npy")))
+    assert kept == sorted(kept)
+    assert kept[-1] > kept[0], "a killed run keeps the parts that it finished"
+
+    images = dataset(tmp_path / "i.h5", list(range(120)), ["train", "val"] * 60)
+    counts = run(images, tmp_path / "f")
+    assert counts.dropped == 0
+    assert 0 < counts.computed < counts.wanted
+    resumed = files(tmp_path / "f")
+    for part in cache.glob("*/*.npy"):
+        part.unlink()
+    run(images, tmp_path / "g")
+    assert resumed == files(tmp_path / "g")
+
+
+def test_counts_say_what_was_done() -> None:
+    assert str(Counts(wanted=1000)) == "1,000 rows, 0 computed, the rest cached"
+    told = str(Counts(wanted=10, computed=5, dropped=1, seconds=2.0, computing=1.0))
+    assert "5 computed" in told
+    assert "1 unreadable" in told
+    assert "2.5 rows/s" in told
+    assert "computing 50%" in told

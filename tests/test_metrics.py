@@ -1,0 +1,184 @@
+import math
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from scipy.stats import binomtest
+from sklearn.metrics import (
+    accuracy_score,
+    brier_score_loss,
+    confusion_matrix,
+    log_loss,
+    top_k_accuracy_score,
+)
+
+from headstart import metrics
+
+
+def random_case(n: int = 400, classes: int = 12, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities [N, C] that know something, and labels [N]."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(classes, size=n)
+    logits = rng.normal(size=(n, classes)) + 1.5 * np.eye(classes)[labels]
+    return metrics.average_probabilities([logits]), labels
+
+
+def test_metrics_are_scikit_learns():
+    probabilities, labels = random_case()
+    found = metrics.measure(probabilities, labels)
+    classes = np.arange(probabilities.shape[1])
+    assert found["top1"] == accuracy_score(labels, probabilities.argmax(1))
+    assert found["top5"] == top_k_accuracy_score(labels, probabilities, k=5, labels=classes)
+    assert found["nll"] == pytest.approx(log_loss(labels, probabilities, labels=classes))
+    brier = brier_score_loss(labels, probabilities, labels=classes)
+    assert found["brier"] == pytest.approx(brier)
+
+
+def test_calibration_error_by_hand():
+    # Bins of 1/15: 0.9 and 0.91 share one, 0.6 has its own. 2/3 sure 0.905 on average, 1/2 right.
+    probabilities = np.array([[0.9, 0.1], [0.09, 0.91], [0.6, 0.4]])
+    labels = np.array([0, 0, 0])
+    expected = 2 / 3 * abs(0.905 - 0.5) + 1 / 3 * abs(0.6 - 1.0)
+    assert metrics.measure(probabilities, labels)["ece"] == pytest.approx(expected)
+
+
+def test_calibration_error_by_its_definition():
+    probabilities, labels = random_case(n=1000)
+    confidence, right = probabilities.max(1), probabilities.argmax(1) == labels
+    expected = 0.0
+    for low in np.arange(15) / 15:
+        inside = (confidence >= low) & (confidence < low + 1 / 15)
+        if inside.any():
+            gap = abs(confidence[inside].mean() - right[inside].mean())
+            expected += inside.mean() * gap
+    assert metrics.measure(probabilities, labels)["ece"] == pytest.approx(expected)
+
+
+def test_equal_probabilities_rank_as_argmax_does():
+    probabilities = np.full((3, 8), 1 / 8)
+    found = metrics.measure(probabilities, np.array([0, 4, 5]))
+    assert found["top1"] == pytest.approx(1 / 3)
+    assert found["top5"] == pytest.approx(2 / 3)
+
+
+def test_a_certain_error_costs_a_finite_loss():
+    found = metrics.measure(np.array([[0.0, 1.0]]), np.array([0]))
+    assert math.isfinite(found["nll"])
+    assert found["nll"] > 700
+
+
+def test_average_is_equation_2_by_hand():
+    # One image, two networks, three classes.
+    scores = [np.array([[1.0, 2.0, 0.0]]), np.array([[3.0, 0.0, 0.0]])]
+    first = [math.e, math.e**2, 1.0]
+    second = [math.e**3, 1.0, 1.0]
+    p = [a / sum(first) + b / sum(second) for a, b in zip(first, second, strict=True)]
+    found = metrics.average_probabilities(scores)
+    np.testing.assert_allclose(found, [[x / 2 for x in p]])
+    assert found.argmax() == int(np.argmax(p))
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    arrays(np.float32, (3, 4, 5), elements=st.floats(-1e4, 1e4, width=32)),
+    st.floats(-1e4, 1e4, width=32),
+)
+def test_averages_are_probabilities_whatever_the_scale(logits: np.ndarray, shift: float):
+    views = np.moveaxis(logits, 1, 0)
+    for average in (metrics.average_probabilities, metrics.average_logits):
+        found = average(views)
+        assert found.shape == (3, 5)
+        np.testing.assert_allclose(found.sum(1), 1)
+        assert (found >= 0).all()
+    shifted = views.astype(np.float64) + shift
+    np.testing.assert_allclose(
+        metrics.average_probabilities(shifted), metrics.average_probabilities(views), atol=1e-9
+    )
+
+
+def test_averaged_scores_are_not_averaged_probabilities():
+    scores = np.array([[[9.0, 0.0, 0.0]], [[0.0, 2.0, 0.0]], [[0.0, 2.0, 0.0]]])
+    assert metrics.average_logits(scores).argmax() == 0
+    assert metrics.average_probabilities(scores).argmax() == 1
+
+
+def test_intervals_hold_their_value_and_agree_with_the_binomial_one():
+    probabilities, labels = random_case(n=2000)
+    found = metrics.estimate(probabilities, labels, confidence=0.95, resamples=1000, seed=0)
+    assert list(found) == list(metrics.METRICS)
+    values = metrics.measure(probabilities, labels)
+    for name, estimate in found.items():
+        assert estimate.value == values[name]
+        assert estimate.low <= estimate.value <= estimate.high
+    hits = round(values["top1"] * 2000)
+    wilson = binomtest(hits, 2000).proportion_ci(0.95, "wilson")
+    assert found["top1"].low == pytest.approx(wilson.low, abs=0.003)
+    assert found["top1"].high == pytest.approx(wilson.high, abs=0.003)
+
+
+def test_intervals_contain_the_truth_as_often_as_they_say():
+    covered, truth = 0, 0.7
+    rng = np.random.default_rng(3)
+    for _ in range(200):
+        right = rng.random(150) < truth
+        probabilities = np.where(right[:, None], [0.8, 0.2], [0.2, 0.8])
+        found = metrics.estimate(probabilities, np.zeros(150, int), 0.9, resamples=200, seed=1)
+        covered += found["top1"].low <= truth <= found["top1"].high
+    assert 0.83 < covered / 200 < 0.97
+
+
+def test_intervals_are_seeded_and_grow_with_confidence():
+    case = random_case()
+    first = metrics.estimate(*case, confidence=0.95, resamples=300, seed=5)
+    assert first == metrics.estimate(*case, confidence=0.95, resamples=300, seed=5)
+    assert first != metrics.estimate(*case, confidence=0.95, resamples=300, seed=6)
+    narrow = metrics.estimate(*case, confidence=0.5, resamples=300, seed=5)["nll"]
+    assert first["nll"].low < narrow.low < narrow.high < first["nll"].high
+
+
+def test_no_errors_in_few_images_prove_no_perfection():
+    probabilities = np.tile([0.9, 0.1], (20, 1))
+    found = metrics.estimate(probabilities, np.zeros(20, int), 0.95, resamples=100, seed=0)
+    expected = binomtest(20, 20).proportion_ci(0.95, "wilson")
+    assert found["top1"] == pytest.approx((1.0, expected.low, 1.0))
+
+
+def test_bootstrap_means_spread_as_the_standard_error():
+    rows = np.random.default_rng(0).normal(size=(500, 2))
+    means = metrics.bootstrap_means(rows, resamples=2000, seed=0)
+    assert means.shape == (2000, 2)
+    np.testing.assert_allclose(means.mean(0), rows.mean(0), atol=0.005)
+    np.testing.assert_allclose(means.std(0), rows.std(0) / math.sqrt(500), rtol=0.06)
+
+
+def test_a_thousand_resamples_of_ten_thousand_images_cost_about_a_second():
+    rows = np.random.default_rng(0).random((10_000, 19))
+    started = time.process_time()
+    metrics.bootstrap_means(rows, resamples=1000, seed=0)
+    assert time.process_time() - started < 5
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(1, 500).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_wilson_is_scipys(case: tuple[int, int]):
+    hits, n = case
+    expected = binomtest(hits, n).proportion_ci(0.95, "wilson")
+    low, high = metrics.wilson(hits, n, 0.95)
+    assert low == pytest.approx(expected.low, abs=1e-12)
+    assert high == pytest.approx(expected.high, abs=1e-12)
+
+
+def test_per_class_reads_off_the_confusion_matrix():
+    probabilities, labels = random_case(n=300, classes=6)
+    labels[labels == 5] = 4
+    found = metrics.per_class(probabilities, labels)
+    matrix = confusion_matrix(labels, probabilities.argmax(1), labels=range(6))
+    np.testing.assert_array_equal(found.n, matrix.sum(1))
+    np.testing.assert_array_equal(found.hits, matrix.diagonal())
+    for c in range(5):
+        wrong = {j: matrix[c, j] for j in range(6) if j != c}
+        assert found.confused_n[c] == max(wrong.values()) == wrong[found.confused[c]]
+    assert (found.n[5], found.confused[5], found.confused_n[5]) == (0, -1, 0)

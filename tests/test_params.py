@@ -1,0 +1,119 @@
+"""params.yaml: what is wrong is said in one line that names what would be right."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from headstart import params
+from headstart.errors import UserError
+
+SHIPPED = Path(__file__).parent.parent / "params.yaml"
+
+
+def error(tmp_path: Path, change: Callable[[dict[str, Any]], object]) -> str:
+    content = yaml.safe_load(SHIPPED.read_text())
+    change(content)
+    path = tmp_path / "params.yaml"
+    path.write_text(yaml.safe_dump(content))
+    with pytest.raises(UserError) as raised:
+        params.load(path)
+    return str(raised.value).replace(str(path), "params.yaml")
+
+
+def test_the_shipped_file_is_valid_and_holds_the_papers_backbones() -> None:
+    shipped = params.load(SHIPPED)
+    assert shipped.zoo["inception_v3"].architecture.startswith("inception_v3")
+    assert shipped.zoo["resnet50"].architecture.startswith("resnet50")
+    assert shipped.runs
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        (
+            lambda c: c.update(resze={}),
+            "params.yaml: unknown key 'resze'; did you mean 'resize'?",
+        ),
+        (
+            lambda c: c["dataset"].update(pth="x"),
+            "params.yaml: dataset: unknown key 'pth'; did you mean 'path'?",
+        ),
+        (
+            lambda c: c["dataset"].update(name="photo_patch"),
+            "params.yaml: dataset.name: unknown name 'photo_patch'; did you mean 'photo_patches'?",
+        ),
+        (
+            lambda c: c["dataset"].pop("path"),
+            "params.yaml: dataset.path: is missing",
+        ),
+        (
+            lambda c: c["prepare"].update(on_bad_image="skp"),
+            "params.yaml: prepare.on_bad_image: can't be 'skp'; did you mean 'skip'?",
+        ),
+        (
+            lambda c: c["prepare"].update(tune_fraction=1.5),
+            "params.yaml: prepare.tune_fraction: Input should be less than 1",
+        ),
+        (
+            lambda c: c["extract"].update(backbones=["inceptoin_v3"]),
+            "params.yaml: extract.backbones: zoo has no 'inceptoin_v3'; "
+            "did you mean 'inception_v3'?",
+        ),
+        (
+            lambda c: c["extract"].update(backbones=["resnet50", "resnet50"]),
+            "params.yaml: extract.backbones: an alias stands there twice; name each once",
+        ),
+        (
+            lambda c: c["zoo"]["resnet50"].update(architecture="resnett50"),
+            "params.yaml: zoo.resnet50.architecture: timm has no 'resnett50'; "
+            "did you mean 'resnet50'?",
+        ),
+        (
+            lambda c: c["zoo"]["resnet50"].update(weights="no/such.safetensors"),
+            "params.yaml: zoo.resnet50.weights: no file 'no/such.safetensors'; "
+            "give hub, none, or a weights file's path",
+        ),
+        (
+            lambda c: c["train_head"].update(heads=["linaer"]),
+            "params.yaml: train_head.heads: heads has no 'linaer'; did you mean 'linear'?",
+        ),
+    ],
+)
+def test_one_line_names_the_place_and_the_fix(
+    tmp_path: Path, change: Callable[[dict[str, Any]], object], line: str
+) -> None:
+    assert error(tmp_path, change) == line
+
+
+def test_every_problem_is_told_at_once(tmp_path: Path) -> None:
+    def change(content: dict[str, Any]) -> None:
+        content["evaluate"]["confidence"] = "high"
+        content["heads"]["linear"]["epochs"] = 0
+
+    lines = error(tmp_path, change).splitlines()
+    assert len(lines) == 2
+    assert any("heads.linear" in line and "epochs" in line for line in lines)
+    assert any("evaluate.confidence" in line for line in lines)
+
+
+def test_numbers_as_yaml_1_1_misreads_them_are_numbers(tmp_path: Path) -> None:
+    text = SHIPPED.read_text().replace("tune_fraction: 0.2", "tune_fraction: 2e-1")
+    (tmp_path / "params.yaml").write_text(text)
+    assert params.load(tmp_path / "params.yaml").prepare.tune_fraction == 0.2
+
+
+def test_a_missing_and_a_broken_file(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is missing; run from the project's root"):
+        params.load(tmp_path / "params.yaml")
+    (tmp_path / "params.yaml").write_text("a: [1")
+    with pytest.raises(UserError, match="is not YAML"):
+        params.load(tmp_path / "params.yaml")
+
+
+def test_the_architectures_read_from_source_are_those_that_timm_registers() -> None:
+    import timm
+
+    assert params.timm_architectures() == set(timm.list_models())

@@ -1,0 +1,104 @@
+"""dvc.yaml: what DVC can't find out by itself must be written down, and completely."""
+
+import ast
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parent.parent
+PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
+STAGES = sorted(path.stem for path in (ROOT / "stages").glob("[!_]*.py"))
+
+
+def module_file(name: str) -> Path | None:
+    """The file of a local module, `headstart.x` or `stages`."""
+    base = ROOT if name.split(".")[0] == "stages" else ROOT / "src"
+    path = base.joinpath(*name.split("."))
+    for candidate in (path.with_suffix(".py"), path / "__init__.py"):
+        if candidate.is_file():
+            return candidate
+    return None
+
+
+def imported(file: Path) -> set[Path]:
+    """The local files that `file` imports, at its top or inside its functions."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    local = {name for name in names if name.split(".")[0] in ("headstart", "stages")}
+    packages = {".".join(name.split(".")[:i]) for name in local for i in range(1, 5)}
+    return {found for name in local | packages if (found := module_file(name))}
+
+
+def closure(file: Path) -> set[Path]:
+    files, fresh = {file}, {file}
+    while fresh:
+        fresh = set().union(*map(imported, fresh)) - files
+        files |= fresh
+    return files
+
+
+def test_every_stage_has_its_script_and_every_script_its_stage() -> None:
+    assert sorted(PIPELINE) == STAGES
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_deps_name_every_module_that_the_stage_imports(stage: str) -> None:
+    needed = {str(f.relative_to(ROOT)) for f in closure(ROOT / "stages" / f"{stage}.py")}
+    # The package's own docstring is no code.
+    needed -= {"src/headstart/__init__.py"}
+    written = {dep for dep in PIPELINE[stage]["deps"] if dep.endswith(".py")}
+    assert sorted(written) == sorted(needed)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_command_runs_its_own_script_and_names_only_its_deps_and_outs(stage: str) -> None:
+    command = PIPELINE[stage]["cmd"].split()
+    assert command[:3] == ["python", "-m", f"stages.{stage}"]
+    declared = [*PIPELINE[stage]["deps"]]
+    for out in (*PIPELINE[stage].get("outs", []), *PIPELINE[stage].get("metrics", [])):
+        declared.append(out if isinstance(out, str) else next(iter(out)))
+    for path in (word for word in command[3:] if "/" in word):
+        assert any(path == d or d.startswith(f"{path}/") or path.startswith(d) for d in declared)
+
+
+def test_dependencies_point_one_way() -> None:
+    for file in (ROOT / "src").rglob("*.py"):
+        assert not any("stages" in f.parts for f in imported(file) if f != file), file
+    for file in (ROOT / "src" / "headstart" / "papers").glob("*.py"):
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        modules = {n.module or "" for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)}
+        modules |= {a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
+        outside = {m.split(".")[0] for m in modules} - {"torch", "math", "collections", "typing"}
+        assert outside <= {"headstart", "functools", "dataclasses"}, file
+
+
+@pytest.mark.parametrize("stage", sorted(set(STAGES) - {"extract", "train_head", "train_scratch"}))
+def test_a_stage_that_runs_no_network_imports_neither_torch_nor_timm(stage: str) -> None:
+    for file in closure(ROOT / "stages" / f"{stage}.py"):
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            names = (
+                [alias.name for alias in node.names]
+                if isinstance(node, ast.Import)
+                else [node.module or ""]
+                if isinstance(node, ast.ImportFrom)
+                else []
+            )
+            assert not {name.split(".")[0] for name in names} & {"torch", "timm"}, file
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_heavy_imports_wait_until_the_command_line_is_valid(stage: str) -> None:
+    """`--help` and a typo's error answer at once: nothing heavy at the top of a stage."""
+    tree = ast.parse((ROOT / "stages" / f"{stage}.py").read_text(encoding="utf-8"))
+    top = {node.module for node in tree.body if isinstance(node, ast.ImportFrom)}
+    top |= {
+        alias.name for node in tree.body if isinstance(node, ast.Import) for alias in node.names
+    }
+    assert top <= {"argparse", "headstart.params", "stages", "json"}

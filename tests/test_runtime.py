@@ -1,0 +1,84 @@
+"""Runtimes: the features are eager timm's, and a row doesn't depend on its batch."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from headstart import backbones, runtime
+from headstart.errors import UserError
+from headstart.params import Backbone
+
+BATCH = 4
+rng = np.random.default_rng(0)
+pixels = rng.integers(0, 256, (BATCH, 24, 24, 3), np.uint8)
+
+
+def loaded(architecture: str = "resnet10t", **changes: object) -> backbones.LoadedBackbone:
+    return backbones.load(
+        Backbone.model_validate(
+            {"architecture": architecture, "weights": "none", "input_size": 32, **changes}
+        )
+    )
+
+
+@pytest.mark.parametrize("architecture", ["resnet10t", "mobilenetv3_small_050", "convnext_atto"])
+def test_features_are_those_of_timm_run_eagerly(architecture: str) -> None:
+    backbone = loaded(architecture, interpolation="bilinear")
+    ours = runtime.start(backbone, "cpu", BATCH)(pixels)
+    # PIL's resize and the textbook normalisation; PIL and torch round differently by one level.
+    resized = [
+        Image.fromarray(image).resize((32, 32), Image.Resampling.BILINEAR) for image in pixels
+    ]
+    x = torch.from_numpy(np.stack([np.asarray(image) for image in resized])).permute(0, 3, 1, 2)
+    mean, std = (
+        torch.tensor(values).view(3, 1, 1)
+        for values in (backbone.preprocessing.mean, backbone.preprocessing.std)
+    )
+    with torch.inference_mode():
+        expected = backbone.network((x / 255 - mean) / std).numpy()
+    assert ours.dtype == np.float32
+    assert ours.shape == expected.shape
+    assert np.abs(ours - expected).max() < 0.01 * np.abs(expected).max()
+
+
+def test_without_a_resize_features_agree_to_float32() -> None:
+    backbone = loaded()
+    same_size = rng.integers(0, 256, (BATCH, 32, 32, 3), np.uint8)
+    ours = runtime.start(backbone, "cpu", BATCH)(same_size)
+    x = torch.from_numpy(same_size).permute(0, 3, 1, 2)
+    mean, std = (
+        torch.tensor(values).view(3, 1, 1)
+        for values in (backbone.preprocessing.mean, backbone.preprocessing.std)
+    )
+    with torch.inference_mode():
+        expected = backbone.network((x / 255 - mean) / std).numpy()
+    assert np.abs(ours - expected).max() < 1e-5 * np.abs(expected).max()
+
+
+def test_a_row_is_the_same_to_the_bit_wherever_it_stands() -> None:
+    started = runtime.start(loaded(), "cpu", BATCH)
+    order = np.array([2, 0, 3, 1])
+    np.testing.assert_array_equal(started(pixels[order]), started(pixels)[order])
+    np.testing.assert_array_equal(started(np.repeat(pixels[:1], BATCH, 0))[3], started(pixels)[0])
+
+
+def test_larger_images_are_made_smaller_with_antialiasing() -> None:
+    backbone = loaded(interpolation="bilinear")
+    started = runtime.start(backbone, "cpu", BATCH)
+    checkers = np.zeros((BATCH, 128, 128, 3), np.uint8)
+    checkers[:, ::2, ::2] = checkers[:, 1::2, 1::2] = 255
+    gray = np.full((BATCH, 128, 128, 3), 128, np.uint8)
+    difference = np.abs(started(checkers) - started(gray)).max()
+    assert difference < 0.1 * np.abs(started(gray)).max()
+
+
+def test_a_network_that_does_not_pool_is_refused() -> None:
+    with pytest.raises(UserError, match="not one vector; set `model_args` so that it pools"):
+        runtime.start(loaded(model_args={"global_pool": ""}), "cpu", BATCH)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_a_gpu_that_is_not_there() -> None:
+    with pytest.raises(UserError, match="torch sees no GPU; set it to auto or cpu"):
+        runtime.start(loaded(), "cuda", BATCH)

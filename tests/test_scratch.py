@@ -1,0 +1,79 @@
+"""The tables of params.yaml over the registry, and what a user can get wrong."""
+
+from typing import get_args
+
+import pytest
+import torch
+
+from headstart import params, scratch
+from headstart.optimisers import optimiser
+from headstart.papers import NETWORKS
+from headstart.schedules import schedule
+from tests import cases
+
+LOADED = params.load(cases.ROOT / "params.yaml")
+
+
+def test_params_knows_the_registry():
+    assert get_args(params.Network.model_fields["network"].annotation) == tuple(NETWORKS)
+
+
+def test_every_network_has_a_modern_recipe_and_all_but_inans_its_papers():
+    recipes = {name: set() for name in NETWORKS}
+    for chosen in LOADED.networks.values():
+        recipes[chosen.network].add(chosen.recipe)
+    for name, found in recipes.items():
+        assert "modern" in found
+        assert name == "resnet_lstm" or len(found) > 1
+
+
+@pytest.mark.parametrize("alias", LOADED.networks)
+def test_networks_build_with_their_recipes(alias):
+    chosen = LOADED.networks[alias]
+    recipe = LOADED.recipes[chosen.recipe]
+    with torch.device("meta"):
+        network = NETWORKS[chosen.network](200, **chosen.arguments)
+        assert network.eval()(torch.empty(1, 3, chosen.size, chosen.size)).shape == (1, 200)
+    stepping = optimiser(recipe.optimiser, network)
+    held = {id(p) for group in stepping.param_groups for p in group["params"]}
+    assert held == {id(p) for p in network.parameters()}
+    schedule(recipe.schedule, stepping, steps_per_epoch=10, epochs=recipe.epochs)
+
+
+def network(**changes) -> params.Network:
+    fields = {"network": "modified_resnet10", "recipe": "modern", "size": 32} | changes
+    return params.Network.model_validate(fields)
+
+
+def test_the_seed_decides_the_start():
+    recipe = LOADED.recipes["tailored_sgd"]
+    small = network(arguments={"filters": [4, 8, 8, 8]})
+    first, again = (scratch.build(small, recipe, 3) for _ in range(2))
+    other = scratch.build(small, recipe.model_copy(update={"seed": 1}), 3)
+    key = "classifier.weight"
+    assert torch.equal(first.state_dict()[key], again.state_dict()[key])
+    assert not torch.equal(first.state_dict()[key], other.state_dict()[key])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"arguments": {"depth": 3}}, "unexpected keyword argument 'depth'"),
+        ({"network": "resnet_lstm", "size": 64}, "takes no images of 64 px"),
+        ({"network": "attention_reduction", "size": 32}, None),
+    ],
+)
+def test_wrong_arguments_and_sizes_are_said(changes, message):
+    recipe = LOADED.recipes["modern"]
+    if message is None:
+        assert scratch.build(network(**changes), recipe, 3)
+    else:
+        with pytest.raises(params.UserError, match=message):
+            scratch.build(network(**changes), recipe, 3)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_missing_gpu_is_said():
+    assert scratch.device_named("auto").type == "cpu"
+    with pytest.raises(params.UserError, match="set it to auto or cpu"):
+        scratch.device_named("cuda")

@@ -1,0 +1,188 @@
+"""The loop: it learns, goes on after a kill as if nothing had been, and says why it stops."""
+
+import subprocess
+import sys
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from headstart import params
+from headstart.augmentation import Input
+from headstart.params import Recipe
+from headstart.training import Labelled, Run, Task, descend, mixing, train
+from tests import cases
+
+RECIPES = params.load(cases.ROOT / "params.yaml").recipes
+CPU = torch.device("cpu")
+EPOCHS = 3
+
+
+def recipe(alias: str = "milani", **changes) -> Recipe:
+    return RECIPES[alias].model_copy(update={"epochs": EPOCHS, "batch_size": 16, **changes})
+
+
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3, stride=2),
+        nn.BatchNorm2d(8),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(2),
+        nn.Flatten(),
+        nn.Dropout(0.2),
+        nn.Linear(32, 4),
+    )
+
+
+def split(count: int, seed: int) -> Labelled:
+    """Noise round a grey that says the class."""
+    labels = torch.arange(count) % 4
+    noise = torch.randint(90, (count, 12, 12, 3), generator=torch.Generator().manual_seed(seed))
+    return Labelled((noise + labels.view(-1, 1, 1, 1) * 50).byte(), labels)
+
+
+def task() -> Task:
+    return Task(split(70, 0), split(40, 1), Input(12, 1.0, (0.5,) * 3, (0.3,) * 3), 4)
+
+
+class Killed(BaseException):
+    """What no handler of ours catches."""
+
+
+def killed_at(calls: int) -> nn.Module:
+    """The network, whose `calls`-th forward pass in training is its last."""
+    dying = network()
+    left = [calls]
+
+    def count(module: nn.Module, _) -> None:
+        left[0] -= module.training
+        if not left[0]:
+            raise Killed
+
+    dying.register_forward_pre_hook(count)
+    return dying
+
+
+@pytest.mark.parametrize("alias", RECIPES)
+def test_every_recipe_resumes_to_the_same_curve_and_weights(alias, tmp_path):
+    whole, resumed = network(), network()
+    uninterrupted = train(whole, recipe(alias), task(), tmp_path / "whole", CPU)
+    with pytest.raises(Killed):
+        train(killed_at(7), recipe(alias), task(), tmp_path / "killed", CPU)
+    assert train(resumed, recipe(alias), task(), tmp_path / "killed", CPU) == uninterrupted
+    for key, value in whole.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[key])
+    curve = (tmp_path / "whole" / "curve.tsv").read_text()
+    assert (tmp_path / "killed" / "curve.tsv").read_text() == curve
+    assert len(curve.splitlines()) == 1 + EPOCHS
+
+
+def test_a_process_killed_by_the_system_resumes(tmp_path):
+    """Its last words are a step in the second epoch."""
+    code = """
+        import os, signal, sys
+        from pathlib import Path
+        from tests import test_training as t
+        t.torch.set_num_threads(1)
+        calls = [0]
+        def count(module, _):
+            calls[0] += module.training
+            if calls[0] == 7:
+                os.kill(os.getpid(), signal.SIGKILL)
+        dying = t.network()
+        dying.register_forward_pre_hook(count)
+        t.train(dying, t.recipe(), t.task(), Path(sys.argv[1]), t.CPU)
+    """
+    command = [sys.executable, "-c", dedent(code), str(tmp_path / "killed")]
+    ended = subprocess.run(command, cwd=cases.ROOT, capture_output=True, text=True, check=False)
+    assert ended.returncode == -9, ended.stderr
+    assert (tmp_path / "killed" / "checkpoint.pt").exists()
+    resumed = train(network(), recipe(), task(), tmp_path / "killed", CPU)
+    whole = train(network(), recipe(), task(), tmp_path / "whole", CPU)
+    for ours, theirs in zip(resumed, whole, strict=True):
+        assert ours.train_loss == pytest.approx(theirs.train_loss, rel=1e-5)
+        assert ours.tune_loss == pytest.approx(theirs.tune_loss, rel=1e-5)
+
+
+def test_it_learns_and_another_seed_goes_another_way(tmp_path):
+    chosen = recipe("modern", epochs=8, ema=0.9)
+    curve = train(network(), chosen, task(), tmp_path / "0", CPU)
+    assert curve[-1].tune_top1 > 0.8
+    chosen = recipe("modern", epochs=8, ema=0.9, seed=1)
+    assert train(network(), chosen, task(), tmp_path / "1", CPU) != curve
+
+
+def test_snapshots_are_the_epochs_that_were_best_so_far(tmp_path):
+    trained = network()
+    curve = train(trained, recipe(epochs=8), task(), tmp_path, CPU, max_snapshots=2)
+    accuracies = [epoch.tune_top1 for epoch in curve]
+    rises = sum(a > max([-1.0, *accuracies[:i]]) for i, a in enumerate(accuracies))
+    assert rises > 2  # else the oldest never had to make room
+    files = sorted(tmp_path.glob("snapshot_*"))
+    assert [file.name for file in files] == ["snapshot_00.safetensors", "snapshot_01.safetensors"]
+    kept = load_file(files[(rises - 1) % 2])
+    assert all(torch.equal(kept[k], v) for k, v in trained.state_dict().items())
+
+
+def test_an_infinite_loss_stops_with_its_cause(tmp_path):
+    chosen = recipe(optimiser=params.SGD(name="sgd", learning_rate=1e30))
+    with pytest.raises(params.UserError, match=r"in epoch 1 by step \d.*not finite: .*clip_norm"):
+        train(network(), chosen, task(), tmp_path, CPU)
+
+
+def gradients(chosen: Recipe) -> list[Tensor]:
+    """After one step on 12 images, without normalisation and dropout."""
+    torch.manual_seed(0)
+    plain = nn.Sequential(nn.Flatten(), nn.Linear(48, 4))
+    images = torch.randn(12, 3, 4, 4, generator=torch.Generator().manual_seed(1))
+    labels = torch.arange(12) % 4
+    loss, logits = descend(Run(plain, chosen, 1), chosen, images, labels)
+    torch.testing.assert_close(
+        loss, F.cross_entropy(logits, labels, label_smoothing=chosen.label_smoothing)
+    )
+    return [p.grad for p in plain.parameters() if p.grad is not None]
+
+
+@pytest.mark.parametrize("parts", [2, 3, 5])
+def test_accumulated_gradients_are_the_whole_batchs(parts):
+    for ours, whole in zip(gradients(recipe(accumulate=parts)), gradients(recipe()), strict=True):
+        torch.testing.assert_close(ours, whole)
+
+
+def test_clipping_bounds_the_whole_gradient():
+    parts = gradients(recipe(clip_norm=0.01))
+    assert torch.cat([p.flatten() for p in parts]).norm().item() == pytest.approx(0.01, rel=1e-3)
+
+
+def test_mixing_keeps_probabilities():
+    torch.manual_seed(0)
+    images, labels = torch.rand(8, 3, 6, 6), torch.arange(8) % 4
+    for alphas in ({"mixup": 0.4}, {"cutmix": 1.0}, {"mixup": 0.4, "cutmix": 1.0}):
+        mixed, targets = mixing(recipe(**alphas), 4)(images, labels)
+        assert mixed.shape == images.shape
+        torch.testing.assert_close(targets.sum(dim=1), torch.ones(8))
+        assert not torch.equal(mixed, images)
+    assert mixing(recipe(), 4)(images, labels)[1] is labels
+
+
+def test_averaged_weights_are_what_is_kept(tmp_path):
+    torch.manual_seed(0)
+    run = Run(network(), recipe(ema=0.5), 1)
+    assert run.averaged is not run.network
+    assert Run(network(), recipe(), 1).averaged is not None
+    train(trained := network(), recipe(ema=0.9), task(), tmp_path, CPU)
+    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    kept = trained.state_dict()["0.weight"]
+    assert not torch.equal(kept, state["network"]["0.weight"])
+    if state["snapshots"] == EPOCHS:
+        assert torch.equal(kept, state["ema"]["module.0.weight"])
+
+
+def test_a_checkpoint_that_is_being_written_doesnt_count(tmp_path):
+    (tmp_path / "checkpoint.tmp").write_bytes(b"half of it")
+    assert len(train(network(), recipe(), task(), Path(tmp_path), CPU)) == EPOCHS
