@@ -1,6 +1,7 @@
 """Images through one frozen backbone: a feature vector for every view of every image, cached."""
 
 import argparse
+import os
 
 from headstart.params import Params
 from stages import parser, run
@@ -9,7 +10,10 @@ from stages import parser, run
 def extract(args: argparse.Namespace, params: Params) -> str:
     from headstart import backbones, extraction, runtime
     from headstart.images import open_images
+    from headstart.wanted import Plan
 
+    # As torchrun sets them, on every host.
+    share = extraction.Share(int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1)))
     # A wrong weights file of the last backbone is found before the first one's hours of work.
     for alias in params.extract.backbones:
         backbones.check(params.zoo[alias])
@@ -21,11 +25,13 @@ def extract(args: argparse.Namespace, params: Params) -> str:
             args.features,
             started,
             backbone.provenance,
-            extraction.Plan(params.extract.ten_crop, params.extract.augmented_views),
+            Plan(params.extract.ten_crop, params.extract.augmented_views),
             params.extract.dtype,
-            label=args.backbone,
+            args.backbone,
+            share,
         )
-    return f"{args.backbone}: {counts}"
+    rank = f" (process {share.rank} of {share.world})" if share.world > 1 else ""
+    return f"{args.backbone}{rank}: {counts}"
 
 
 if __name__ == "__main__":

@@ -7,8 +7,9 @@ from stages import parser, run
 
 
 def predict(args: argparse.Namespace, _: Params) -> str:
-    from headstart import features, predictions
+    from headstart import predictions
     from headstart.heads import head
+    from headstart.heads.source import opened
     from headstart.predictions import Predictions
 
     trained = head.load(args.model / "head.safetensors")
@@ -17,10 +18,10 @@ def predict(args: argparse.Namespace, _: Params) -> str:
         path = args.features / f"{split}.h5"
         if split == "test" and not path.exists():
             continue
-        found = features.load(path)
+        with opened(path, memory_limit=0) as found:
+            logits = trained.logits(found)
         predictions.save(
-            args.predictions / path.name,
-            Predictions(trained.logits(found), found.views, found.examples),
+            args.predictions / path.name, Predictions(logits, found.views, found.examples)
         )
         images[split] = len(found.examples)
     counts = ", ".join(f"{count} {split}" for split, count in images.items())

@@ -1,4 +1,4 @@
-"""Trains one head on cached features: the head, and its curve as a table and a figure."""
+"""Fits one head to cached features: the head, how its training went, what tune chose it from."""
 
 import argparse
 
@@ -7,23 +7,25 @@ from stages import parser, run
 
 
 def train_head(args: argparse.Namespace, params: Params) -> str:
-    from headstart import features
-    from headstart.heads import curve, head
-    from headstart.heads.fit import fit
+    from headstart.errors import UserError, did_you_mean
+    from headstart.heads.fit import fit, save
+    from headstart.heads.source import opened
 
-    recipe = params.heads[args.head]
-    train = features.load(args.features / "train.h5")
-    tune = features.load(args.features / "tune.h5")
-    fitted = fit(recipe, train, tune)
+    if args.head not in params.heads:
+        raise UserError(f"heads has no '{args.head}'; {did_you_mean(args.head, params.heads)}")
+    limit = params.train_head.memory_limit
+    with (
+        opened(args.features / "train.h5", limit) as train,
+        opened(args.features / "tune.h5", limit) as tune,
+    ):
+        fitted = fit(params.heads[args.head], train, tune, params.train_head.device)
+    save(args.model, fitted)
 
-    head.save(args.model / "head.safetensors", fitted.head)
-    curve.write(args.model / "curve.tsv", fitted.curve)
-    curve.draw(args.model / "curve.svg", fitted.curve)
-
-    last = fitted.curve[-1]
+    chosen = ", ".join(f"{key} {value}" for key, value in fitted.settings.items())
     return (
-        f"{args.model.name}: top-1 {last.train_top1:.1%} on {len(train.examples)} train images, "
-        f"{last.tune_top1:.1%} on {len(tune.examples)} tune images after {last.epoch} epochs"
+        f"{args.model.name}: {len(train.examples)} train images, top-1 {fitted.score.top1:.1%} on "
+        f"{len(tune.examples)} tune images"
+        + (f" (of {len(fitted.surface.scores)}: {chosen})" if chosen else "")
     )
 
 

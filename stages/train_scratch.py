@@ -8,8 +8,14 @@ from stages import parser, run
 
 def train_scratch(args: argparse.Namespace, params: Params) -> str:
     from headstart import scratch
+    from headstart.end_to_end import Outputs
+    from headstart.errors import UserError, did_you_mean
     from headstart.images import open_images
 
+    if args.network not in params.networks:
+        raise UserError(
+            f"networks has no '{args.network}'; {did_you_mean(args.network, params.networks)}"
+        )
     chosen = params.networks[args.network]
     with open_images(args.images) as images:
         best = scratch.train_scratch(
@@ -17,8 +23,7 @@ def train_scratch(args: argparse.Namespace, params: Params) -> str:
             chosen,
             params.recipes[chosen.recipe],
             params.train_scratch,
-            args.model,
-            args.predictions,
+            Outputs(args.model, args.predictions),
             label=args.network,
         )
     return f"{args.network}: {best.tune_top1:.1%} of tune right after epoch {best.epoch}, the best"

@@ -1,6 +1,7 @@
 """Backbones: fitting weights are loaded, others are named, and provenance tells all."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import timm
@@ -14,11 +15,11 @@ from headstart.params import Backbone
 SHARED = Path(__file__).parent.parent.parent / "shared"
 
 
-def backbone(architecture: str = "resnet18", weights: str = "none", **changes: object) -> Backbone:
+def backbone(architecture: str = "resnet18", weights: str = "none", **changes: Any) -> Backbone:
     return Backbone.model_validate({"architecture": architecture, "weights": weights, **changes})
 
 
-def saved(path: Path, architecture: str, **arguments: object) -> str:
+def saved(path: Path, architecture: str, **arguments: Any) -> str:
     torch.manual_seed(1)
     state = timm.create_model(architecture, **arguments).state_dict()
     if path.suffix == ".safetensors":
@@ -42,7 +43,7 @@ def test_a_local_file_gives_the_features_of_the_network_that_it_was_saved_from(
     weights = saved(tmp_path / name, "resnet18", num_classes=7)
     loaded = backbones.load(backbone(weights=weights))
     torch.manual_seed(1)
-    saved_from = timm.create_model("resnet18", num_classes=7).eval()
+    saved_from: Any = timm.create_model("resnet18", num_classes=7).eval()
     x = torch.randn(2, 3, 64, 64)
     with torch.inference_mode():
         expected = saved_from.forward_head(saved_from.forward_features(x), pre_logits=True)

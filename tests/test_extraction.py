@@ -13,10 +13,11 @@ import pytest
 
 from headstart import features, h5
 from headstart.errors import UserError
-from headstart.extraction import Counts, Plan, extract
+from headstart.extraction import Counts, Share, extract
 from headstart.h5 import ClassLabel, Examples
 from headstart.images import Images, digest
 from headstart.views import TEN_CROP, WHOLE, augmented, render
+from headstart.wanted import Plan
 
 PROVENANCE = {"architecture": "stand-in", "weights": "0"}
 
@@ -179,6 +180,29 @@ def test_features_are_whole_or_absent(tmp_path: Path, monkeypatch: pytest.Monkey
     with pytest.raises(KeyboardInterrupt):
         run(images, tmp_path / "f")
     assert not any((tmp_path / "f").iterdir())
+
+
+@pytest.mark.parametrize("world", [2, 4])
+def test_several_processes_share_the_rows_and_write_the_same_bytes(
+    tmp_path: Path, world: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = dataset(tmp_path / "i.h5", list(range(60)), ["train", "val", "val"] * 20)
+    alone = run(images, tmp_path / "alone")
+    monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "shared"))
+
+    def part(rank: int, folder: str) -> Counts:
+        share = Share(rank, world)
+        return extract(
+            images, tmp_path / folder, Averages(), PROVENANCE, Plan(True, 0), "float16", "t", share
+        )
+
+    # The first process waits for the others' rows, and the last comes much later.
+    others = [part(rank, "none") for rank in range(1, world)]
+    first = part(0, "together")
+    assert sum(counts.computed for counts in [first, *others]) == alone.computed
+    assert min(counts.computed for counts in [first, *others]) > alone.computed / world / 2
+    assert files(tmp_path / "alone") == files(tmp_path / "together")
+    assert not (tmp_path / "none").exists()
 
 
 SLOW_RUN = """

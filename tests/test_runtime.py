@@ -82,3 +82,33 @@ def test_a_network_that_does_not_pool_is_refused() -> None:
 def test_a_gpu_that_is_not_there() -> None:
     with pytest.raises(UserError, match="torch sees no GPU; set it to auto or cpu"):
         runtime.start(loaded(), "cuda", BATCH)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="the GPU here works")
+def test_a_gpu_that_torch_cannot_use_is_never_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda _: "/usr/bin/nvidia-smi")
+    with pytest.raises(UserError, match="a GPU here that torch can't use"):
+        runtime.start(loaded(), "auto", BATCH)
+    assert runtime.start(loaded(), "cpu", BATCH).width == 512
+
+
+def test_out_of_memory_halves_the_chunk_and_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
+    sizes: list[int] = []
+
+    def compute(batch: np.ndarray) -> np.ndarray:
+        sizes.append(len(batch))
+        if len(batch) > 3:
+            raise torch.OutOfMemoryError
+        return batch * 2
+
+    doubled, chunk = runtime.in_chunks(compute, np.arange(10), chunk=10)
+    np.testing.assert_array_equal(doubled, np.arange(10) * 2)
+    assert chunk == 2
+    assert sizes == [10, 5, 2, 2, 2, 2, 2]
+    assert "going on with 2 images at a time" in capsys.readouterr().out
+
+    def never(batch: np.ndarray) -> np.ndarray:
+        raise torch.OutOfMemoryError
+
+    with pytest.raises(UserError, match="one image doesn't fit"):
+        runtime.in_chunks(never, np.arange(10), chunk=10)

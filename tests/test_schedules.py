@@ -13,9 +13,14 @@ from headstart.schedules import schedule
 STEPS, EPOCHS = 10, 4
 
 
+def recipe(chosen: params.Optimiser, **changes) -> params.Recipe:
+    constant = params.ExponentialDecay(name="exponential", factor=1.0)
+    return params.Recipe(epochs=1, batch_size=2, optimiser=chosen, schedule=constant, **changes)
+
+
 def rates(chosen, accuracies=(0.1, 0.2, 0.3, 0.4)) -> list[float]:
     """The learning rate of every step of EPOCHS epochs, starting from 1."""
-    sgd = optimiser(params.SGD(name="sgd", learning_rate=1.0), nn.Linear(2, 2))
+    sgd = optimiser(recipe(params.SGD(name="sgd", learning_rate=1.0)), nn.Linear(2, 2))
     following = schedule(chosen, sgd, STEPS, EPOCHS)
     met = []
     for accuracy in accuracies:
@@ -53,7 +58,7 @@ def test_rmsprop_is_equations_2_and_3():
     layer = nn.Linear(3, 1, bias=False)
     weight, moving = layer.weight.detach().clone(), torch.zeros(1, 3)
     chosen = params.RMSProp(name="rmsprop", learning_rate=0.05)
-    stepping = optimiser(chosen, layer)
+    stepping = optimiser(recipe(chosen), layer)
     for gradient in torch.randn(5, 1, 3, generator=torch.Generator().manual_seed(0)):
         layer.weight.grad = gradient.clone()
         stepping.step()
@@ -65,6 +70,6 @@ def test_rmsprop_is_equations_2_and_3():
 def test_only_weights_decay():
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.PReLU(4), nn.Linear(4, 2))
     chosen = params.AdamW(name="adamw", learning_rate=1, weight_decay=0.5)
-    decaying, others = optimiser(chosen, network).param_groups
+    decaying, others = optimiser(recipe(chosen), network).param_groups
     assert (len(decaying["params"]), decaying["weight_decay"]) == (2, 0.5)
     assert (len(others["params"]), others["weight_decay"]) == (5, 0.0)

@@ -5,7 +5,7 @@ from typing import get_args
 import pytest
 import torch
 
-from headstart import params, scratch
+from headstart import end_to_end, params, scratch
 from headstart.optimisers import optimiser
 from headstart.papers import NETWORKS
 from headstart.schedules import schedule
@@ -33,8 +33,7 @@ def test_networks_build_with_their_recipes(alias):
     recipe = LOADED.recipes[chosen.recipe]
     with torch.device("meta"):
         network = NETWORKS[chosen.network](200, **chosen.arguments)
-        assert network.eval()(torch.empty(1, 3, chosen.size, chosen.size)).shape == (1, 200)
-    stepping = optimiser(recipe.optimiser, network)
+    stepping = optimiser(recipe, network)
     held = {id(p) for group in stepping.param_groups for p in group["params"]}
     assert held == {id(p) for p in network.parameters()}
     schedule(recipe.schedule, stepping, steps_per_epoch=10, epochs=recipe.epochs)
@@ -74,6 +73,6 @@ def test_wrong_arguments_and_sizes_are_said(changes, message):
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_missing_gpu_is_said():
-    assert scratch.device_named("auto").type == "cpu"
-    with pytest.raises(params.UserError, match="set it to auto or cpu"):
-        scratch.device_named("cuda")
+    assert end_to_end.device_named("auto", "train_scratch").type == "cpu"
+    with pytest.raises(params.UserError, match=r"^train_scratch\.device is cuda"):
+        end_to_end.device_named("cuda", "train_scratch")

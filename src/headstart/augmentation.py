@@ -25,6 +25,11 @@ class Input:
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
+    @property
+    def side(self) -> int:
+        """Of whole images, in px: more of them would not be seen."""
+        return round(self.size / self.crop)
+
     def central(self, images: Tensor) -> Tensor:
         """The centres of [B, S, S, 3] uint8, as [B, 3, size, size] float32."""
         still = torch.zeros(len(images), device=images.device)

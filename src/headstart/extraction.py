@@ -3,11 +3,14 @@
 The work is cut into rows, (image, view) pairs, because rows are what the cache keeps. Missing rows
 flow through three steps that overlap: cut from the stored images (a thread), computed (the
 runtime), written in parts. A killed run loses its last part and nothing else.
+
+Several processes share the work without speaking to each other: a row's address says whose it is,
+and the cache is where they meet.
 """
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,15 +27,13 @@ from headstart.errors import UserError
 from headstart.h5 import Examples
 from headstart.images import Images
 from headstart.manifest import SPLITS
-from headstart.rows import RowCache, cache_name, cache_root, row_key
+from headstart.rows import ROWS, RowCache, cache_name, cache_root
 from headstart.runtime import Runtime
-from headstart.views import TEN_CROP, WHOLE, View, augmented, render
+from headstart.views import render
+from headstart.wanted import Plan, Todo, Wanted
 
 VERSION = 1
 """Of the way from stored pixels to rows. Whoever changes its results raises it."""
-
-BLOCK = 256
-"""Images read, and rows assembled, at a time: this bounds the memory."""
 
 PART_ROWS = 1024
 """Rows in a part of the cache: what a killed run loses at most."""
@@ -40,33 +41,23 @@ PART_ROWS = 1024
 TOLERANCE = 1e-2
 """Relative error up to which a recomputed row is the cached one; float16 keeps it within 1e-3."""
 
+CEILING_BATCHES = 50
+"""Batches from which on it is worth two more to learn what the network alone would take."""
+
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """The rows that one split wants.
+class Share:
+    """Which part of the missing rows is this process's: `rank` of `world` processes."""
 
-    positions: [N] into the stored images, ascending. digests: [N, 32] uint8, of their pixels.
-    views: from an image's digest to its V views.
-    """
+    rank: int = 0
+    world: int = 1
 
-    positions: np.ndarray
-    digests: np.ndarray
-    views: Callable[[bytes], tuple[View, ...]]
-
-    def rows(self, start: int, stop: int) -> tuple[list[tuple[View, ...]], np.ndarray]:
-        """Of images start to stop: their views [n][V], and the addresses [n, V] S16 of the rows."""
-        digests = [digest.tobytes() for digest in self.digests[start:stop]]
-        views = [self.views(digest) for digest in digests]
-        keys = [
-            [row_key(d, view.name) for view in vs] for d, vs in zip(digests, views, strict=True)
-        ]
-        return views, np.array(keys, f"S{len(keys[0][0])}")
-
-    def blocks(self) -> Iterator[tuple[int, int]]:
-        for start in range(0, len(self.positions), BLOCK):
-            yield start, min(start + BLOCK, len(self.positions))
+    def of(self, keys: np.ndarray) -> np.ndarray:
+        """Those of keys [N] S16 that are this process's; the same whoever asks, and when."""
+        first = np.ascontiguousarray(keys).view(np.uint32).reshape(-1, 4)[:, 0]
+        return keys[first % self.world == self.rank]
 
 
 @dataclass
@@ -74,7 +65,8 @@ class Counts:
     """What a run did.
 
     dropped: parts of the cache that could not be read. checked: cached rows computed again.
-    Seconds may overlap: reading and cutting happen while the device computes.
+    Seconds may overlap: reading and cutting happen while the device computes. ceiling: rows a
+    second of the network alone, in the same run; 0 where it was too short to tell.
     """
 
     wanted: int = 0
@@ -86,6 +78,7 @@ class Counts:
     cutting: float = 0.0
     computing: float = 0.0
     writing: float = 0.0
+    ceiling: float = 0.0
 
     def __str__(self) -> str:
         text = f"{self.wanted:,} rows, {self.computed:,} computed, the rest cached"
@@ -94,31 +87,13 @@ class Counts:
         if self.computed:
             steps = ("reading", "cutting", "computing", "writing")
             shares = ", ".join(f"{name} {getattr(self, name) / self.seconds:.0%}" for name in steps)
-            text += f"; {self.computed / self.seconds:,.1f} rows/s; of the time: {shares}"
+            rate = self.computed / self.seconds
+            text += f"; {rate:,.1f} rows/s; of the time: {shares}"
+            if self.ceiling:
+                text += (
+                    f"; {rate / self.ceiling:.0%} of the {self.ceiling:,.1f} of the network alone"
+                )
         return text
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Which views are wanted: `augmented_views` of a training image beside the whole one; of all
-    others the ten crops, or the whole image alone.
-    """
-
-    ten_crop: bool
-    augmented_views: int
-
-    def views(self, split: str) -> Callable[[bytes], tuple[View, ...]]:
-        """From an image's digest to the views that its split wants."""
-        if split == "train":
-            extra = range(self.augmented_views)
-            return lambda digest: (WHOLE, *(augmented(digest, index) for index in extra))
-        return lambda _: TEN_CROP if self.ten_crop else (WHOLE,)
-
-    def names(self, split: str) -> list[str]:
-        """The names of a split's views; an augmented one differs from image to image: its index."""
-        if split == "train":
-            return [WHOLE.name, *(f"augmented_{index}" for index in range(self.augmented_views))]
-        return [view.name for view in (TEN_CROP if self.ten_crop else (WHOLE,))]
 
 
 def extract(
@@ -129,25 +104,31 @@ def extract(
     plan: Plan,
     dtype: str,
     label: str,
+    share: Share = Share(),
 ) -> Counts:
     """Writes `<folder>/<split>.h5` for every split that has images: features [N, V, D].
 
     provenance: what determines the features (backbones.LoadedBackbone). label: of the bar.
+    share: where several processes extract together, the first of them writes the files.
 
     Raises:
         UserError: a feature doesn't fit `dtype`.
     """
     provenance = {**provenance, "extraction": VERSION}
-    cache_folder = cache_root() / cache_name(provenance, dtype)
+    cache_folder = cache_root() / ROWS / cache_name(provenance, dtype)
     cache_folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(cache_folder / "lock"):
+    splits = {
+        split: Wanted(rows, images.digests[rows], plan.views(split))
+        for split in SPLITS
+        if len(rows := images.rows(split))
+    }
+    # Two runs at once would both compute what both lack; the processes of one run must not wait.
+    with FileLock(cache_folder / f"lock-{share.rank}-of-{share.world}"):
         cache = RowCache(cache_folder, runtime.width, dtype)
-        splits = {
-            split: Wanted(rows, images.digests[rows], plan.views(split))
-            for split in SPLITS
-            if len(rows := images.rows(split))
-        }
-        counts = fill(cache, runtime, images.pixels, list(splits.values()), label)
+        counts = fill(cache, runtime, images.pixels, list(splits.values()), label, share)
+        if share.rank > 0:
+            return counts
+        await_others(cache, list(splits.values()))
         for split, wanted in splits.items():
             assemble(
                 folder / f"{split}.h5",
@@ -161,9 +142,14 @@ def extract(
 
 
 def fill(
-    cache: RowCache, runtime: Runtime, pixels: h5py.Dataset, splits: list[Wanted], label: str
+    cache: RowCache,
+    runtime: Runtime,
+    pixels: h5py.Dataset,
+    splits: list[Wanted],
+    label: str,
+    share: Share,
 ) -> Counts:
-    """Computes every row that `splits` want and `cache` lacks.
+    """Computes every row that `splits` want, `cache` lacks and `share` holds.
 
     pixels: [M, S, S, 3] uint8. label: of the progress bar.
 
@@ -177,12 +163,10 @@ def fill(
     counts = Counts(dropped=cache.dropped)
     counts.checked = _check(cache, runtime, pixels, splits)
     missing: list[np.ndarray] = []
-    for wanted in splits:
-        for start, stop in wanted.blocks():
-            keys = wanted.rows(start, stop)[1].ravel()
-            counts.wanted += len(keys)
-            missing.append(keys[~cache.has(keys)])
-    todo = _Todo(np.concatenate(missing))
+    for keys in _all_keys(splits):
+        counts.wanted += len(keys)
+        missing.append(share.of(keys[~cache.has(keys)]))
+    todo = Todo(np.concatenate(missing))
 
     held_keys: list[bytes] = []
     held_rows: list[np.ndarray] = []
@@ -193,7 +177,8 @@ def fill(
         held_keys.clear()
         held_rows.clear()
 
-    with tqdm(total=len(todo), desc=label, unit="row", disable=len(todo) == 0) as bar:
+    quiet = len(todo) == 0 or share.rank > 0
+    with tqdm(total=len(todo), desc=label, unit="row", disable=quiet) as bar:
         for keys, batch in _ahead(_batches(todo, pixels, splits, runtime.batch_size, counts)):
             with _timed(counts, "computing"):
                 held_rows.append(_compute(runtime, batch))
@@ -205,7 +190,33 @@ def fill(
         if held_keys:
             write()
     counts.seconds = time.perf_counter() - began
+    if counts.computed >= CEILING_BATCHES * runtime.batch_size:
+        counts.ceiling = _ceiling(runtime, batch)
     return counts
+
+
+def await_others(cache: RowCache, splits: list[Wanted]) -> None:
+    """Returns once other processes have cached whatever `splits` want beside what is there."""
+    while not all(cache.has(keys).all() for keys in _all_keys(splits)):
+        time.sleep(0.2)
+        cache.refresh()
+
+
+def _all_keys(splits: list[Wanted]) -> Iterator[np.ndarray]:
+    for wanted in splits:
+        for start, stop in wanted.blocks():
+            yield wanted.rows(start, stop)[1].ravel()
+
+
+def _ceiling(runtime: Runtime, images: np.ndarray) -> float:
+    """Rows a second that the network alone computes: the faster of two batches."""
+    full = _filled(images, runtime.batch_size)
+    seconds = []
+    for _ in range(2):
+        began = time.perf_counter()
+        runtime(full)
+        seconds.append(time.perf_counter() - began)
+    return runtime.batch_size / min(seconds)
 
 
 def assemble(
@@ -228,30 +239,8 @@ def assemble(
         h5.write_json(file, "provenance", provenance)
 
 
-class _Todo:
-    """The rows to compute: each is given out once, however often the dataset holds its pixels."""
-
-    def __init__(self, keys: np.ndarray) -> None:
-        self.keys = np.unique(keys)
-        self.open = np.ones(len(self.keys), bool)
-
-    def __len__(self) -> int:
-        return len(self.keys)
-
-    def take(self, keys: np.ndarray) -> np.ndarray:
-        """Which of keys [n, V] are to be computed by who asks: [n, V] bool, true once a row."""
-        taken = np.zeros(keys.size, bool)
-        if len(self):
-            position = np.searchsorted(self.keys, keys.ravel()).clip(max=len(self) - 1)
-            (asked,) = ((self.keys[position] == keys.ravel()) & self.open[position]).nonzero()
-            given, first = np.unique(position[asked], return_index=True)
-            taken[asked[first]] = True
-            self.open[given] = False
-        return taken.reshape(keys.shape)
-
-
 def _batches(
-    todo: _Todo, pixels: h5py.Dataset, splits: list[Wanted], size: int, counts: Counts
+    todo: Todo, pixels: h5py.Dataset, splits: list[Wanted], size: int, counts: Counts
 ) -> Iterator[tuple[list[bytes], np.ndarray]]:
     """The rows to do as (keys, images [<= size, s, s, 3]); a batch's images have one side s."""
     waiting: dict[int, tuple[list[bytes], list[np.ndarray]]] = defaultdict(lambda: ([], []))
@@ -279,10 +268,13 @@ def _batches(
 
 
 def _compute(runtime: Runtime, images: np.ndarray) -> np.ndarray:
-    """The rows [n, D] of images [n, s, s, 3], n <= batch_size: the last batch is filled up."""
-    lacking = runtime.batch_size - len(images)
-    full = np.pad(images, ((0, lacking), (0, 0), (0, 0), (0, 0)), mode="edge")
-    return runtime(full)[: len(images)]
+    """The rows [n, D] of images [n, s, s, 3], n <= batch_size."""
+    return runtime(_filled(images, runtime.batch_size))[: len(images)]
+
+
+def _filled(images: np.ndarray, size: int) -> np.ndarray:
+    """A batch of `size` images: the last of a kind may be fewer, and its last image is repeated."""
+    return np.pad(images, ((0, size - len(images)), (0, 0), (0, 0), (0, 0)), mode="edge")
 
 
 def _cast(rows: np.ndarray, cache: RowCache) -> np.ndarray:

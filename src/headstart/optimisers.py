@@ -21,13 +21,38 @@ OPTIMISERS: dict[type, Callable[[list[dict[str, Any]], Any], Optimizer]] = {
 }
 
 
-def optimiser(
-    chosen: params.SGD | params.RMSProp | params.Adam | params.AdamW, network: nn.Module
-) -> Optimizer:
+def optimiser(recipe: params.Recipe, network: nn.Module) -> Optimizer:
     """The optimiser of all that is trainable. Biases, normalisation and slopes don't decay."""
+    chosen = recipe.optimiser
+    groups = (
+        _groups(network, chosen.weight_decay)
+        if recipe.layer_decay == 1
+        else _groups_by_layer(network, chosen, recipe.layer_decay)
+    )
+    return OPTIMISERS[type(chosen)](groups, chosen)
+
+
+def _groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    groups = [
-        {"params": [p for p in trainable if p.ndim > 1], "weight_decay": chosen.weight_decay},
+    return [
+        {"params": [p for p in trainable if p.ndim > 1], "weight_decay": weight_decay},
         {"params": [p for p in trainable if p.ndim <= 1], "weight_decay": 0.0},
     ]
-    return OPTIMISERS[type(chosen)](groups, chosen)
+
+
+def _groups_by_layer(
+    network: nn.Module, chosen: params.Optimiser, layer_decay: float
+) -> list[dict[str, Any]]:
+    """Each layer with a learning rate of its own, as timm counts layers from the classifier."""
+    # Imported here as it takes seconds, and from-scratch training does without.
+    from timm.optim import param_groups_layer_decay  # pyright: ignore[reportPrivateImportUsage]
+
+    groups = param_groups_layer_decay(network, chosen.weight_decay, layer_decay=layer_decay)
+    return [
+        {
+            "params": group["params"],
+            "weight_decay": group["weight_decay"],
+            "lr": chosen.learning_rate * group["lr_scale"],
+        }
+        for group in groups
+    ]

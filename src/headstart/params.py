@@ -9,11 +9,12 @@ import re
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import yaml
 from pydantic import (
     BaseModel,
+    ByteSize,
     ConfigDict,
     Discriminator,
     Field,
@@ -120,9 +121,13 @@ class Backbone(Section):
 
 
 class Extract(Section):
-    """augmented_views: random training views of each training image, beside the whole one."""
+    """augmented_views: random training views of each training image, beside the whole one.
+
+    launch: the command that starts the stage's processes; dvc.yaml puts it before `-m`.
+    """
 
     backbones: list[Alias]
+    launch: Annotated[str, StringConstraints(pattern=r"^(python|torchrun\b.*)$")]
     ten_crop: bool
     augmented_views: Annotated[int, Field(ge=0)]
     dtype: Literal["float16", "float32"]
@@ -130,25 +135,146 @@ class Extract(Section):
     device: Literal["auto", "cpu", "cuda"]
 
 
-class LinearHead(Section):
-    """One affine layer, label smoothing, Adam (Milani, sections 3.1 and 4.2)."""
+class HeadSection(Section):
+    """What all heads have to say.
 
-    kind: Literal["linear"]
-    learning_rate: Annotated[float, Field(gt=0)]
+    standardize: features to mean 0 and variance 1 over train. train_views: whether augmented views
+    of train are learnt from, where there are any.
+    """
+
+    standardize: bool
+    train_views: Literal["whole", "all"] = "all"
+
+
+class WeightedHead(HeadSection):
+    """class_weights: whether every image counts the same, or every class."""
+
+    class_weights: Literal["none", "balanced"] = "none"
+
+
+class GradientHead(WeightedHead):
+    """Label smoothing, Adam, an exponential decay (Milani, sections 3.1 and 4.2).
+
+    learning_rate_decay: its factor at every epoch. weight_decay: L2 strength, the loss's term
+    weight_decay * sum(weight ** 2) / 2. dropout: of every layer's input.
+    """
+
+    learning_rate: Positive
     learning_rate_decay: Annotated[float, Field(gt=0, le=1)]
-    weight_decay: Annotated[float, Field(ge=0)]
+    weight_decay: NotNegative
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     epochs: PositiveInt
     batch_size: PositiveInt
-    standardize: bool
-    seed: int
+    seed: Annotated[int, Field(ge=0)]
 
 
-Head = LinearHead
+class LinearHead(GradientHead):
+    """One affine layer: an MLP without hidden ones."""
+
+    kind: Literal["linear"]
+    hidden: ClassVar[list[int]] = []
+    activation: ClassVar[str] = "relu"
+
+
+class MLPHead(GradientHead):
+    """hidden: the widths of the layers between features and scores."""
+
+    kind: Literal["mlp"]
+    hidden: Annotated[list[PositiveInt], Field(min_length=1)]
+    activation: Literal["relu", "tanh", "gelu"] = "relu"
+
+
+class LogisticRegressionHead(WeightedHead):
+    """scikit-learn's. c: inverse L2 strengths; tune chooses."""
+
+    kind: Literal["logistic_regression"]
+    c: Annotated[list[Positive], Field(min_length=1)]
+    max_iterations: PositiveInt = 1000
+
+
+class NearestNeighboursHead(HeadSection):
+    """k votes by cosine similarity, weighted by exp(similarity / temperature); tune chooses."""
+
+    kind: Literal["nearest_neighbours"]
+    k: Annotated[list[PositiveInt], Field(min_length=1)]
+    temperature: Annotated[list[Positive], Field(min_length=1)]
+
+
+class RidgeHead(WeightedHead):
+    """strengths: L2, on the sum over images as scikit-learn's `alpha`; tune chooses."""
+
+    kind: Literal["ridge"]
+    strengths: Annotated[list[Positive], Field(min_length=1)]
+
+
+class LDAHead(WeightedHead):
+    """shrinkages: of the covariance towards a multiple of one; tune chooses."""
+
+    kind: Literal["lda"]
+    shrinkages: Annotated[list[Annotated[float, Field(gt=0, le=1)]], Field(min_length=1)]
+
+
+class SweepHead(Section):
+    """Many variants of one head, trained at once; tune chooses.
+
+    over: the values of each key of `head`; all their combinations are tried, or `sample` of them,
+    drawn at random by `seed`.
+    """
+
+    kind: Literal["sweep"]
+    head: Annotated[LinearHead | MLPHead, Discriminator("kind")]
+    over: Annotated[dict[str, Annotated[list[Any], Field(min_length=1)]], Field(min_length=1)]
+    sample: PositiveInt | None = None
+    seed: Annotated[int, Field(ge=0)] = 0
+
+    @property
+    def standardize(self) -> bool:
+        return self.head.standardize
+
+    @property
+    def train_views(self) -> Literal["whole", "all"]:
+        return self.head.train_views
+
+    @model_validator(mode="after")
+    def _points_are_heads(self) -> Self:
+        # These decide what all variants see.
+        fixed = {"kind", "standardize", "train_views"}
+        swept = type(self.head).model_fields.keys() - fixed
+        for key, values in self.over.items():
+            if key not in swept:
+                raise ValueError(f"over: can't vary '{key}'; {did_you_mean(key, swept)}")
+            for value in values:
+                try:
+                    self.variant({key: value})
+                except ValidationError as error:
+                    why = error.errors()[0]["msg"]
+                    raise ValueError(f"over: {key} can't be {value}: {why}") from None
+        return self
+
+    def variant(self, settings: dict[str, Any]) -> LinearHead | MLPHead:
+        """`head` with some keys changed."""
+        return type(self.head).model_validate(self.head.model_dump() | settings)
+
+
+Head = Annotated[
+    LinearHead
+    | MLPHead
+    | LogisticRegressionHead
+    | NearestNeighboursHead
+    | RidgeHead
+    | LDAHead
+    | SweepHead,
+    Discriminator("kind"),
+]
 
 
 class TrainHead(Section):
+    """memory_limit: features above it, as `4GB`, are streamed from their file. null: none."""
+
     heads: list[Alias]
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    memory_limit: ByteSize | None = None
 
 
 class SGD(Section):
@@ -184,6 +310,9 @@ class AdamW(Section):
     weight_decay: NotNegative
 
 
+Optimiser = SGD | RMSProp | Adam | AdamW
+
+
 class ExponentialDecay(Section):
     """Times `factor` every so many epochs or steps, continuously between them."""
 
@@ -206,6 +335,9 @@ class Cosine(Section):
 
     name: Literal["cosine"]
     warmup_epochs: NotNegative
+
+
+Schedule = ExponentialDecay | PlateauDecay | Cosine
 
 
 class Augmentation(Section):
@@ -231,21 +363,38 @@ class Recipe(Section):
     accumulate: parts that a batch is cut into where it doesn't fit the memory. clip_norm: of the
     whole gradient. ema: decay a step of the averaged weights that are then evaluated and kept.
     mixup, cutmix: alpha of the Beta distribution; 0 is off, with both on a batch gets one of them.
+    patience: epochs without a better tune accuracy after which training stops; null: all epochs.
+    layer_decay: factor on the learning rate for each layer further from the classifier.
     """
 
     epochs: PositiveInt
     batch_size: Annotated[int, Field(ge=2)]
     accumulate: PositiveInt = 1
-    optimiser: Annotated[SGD | RMSProp | Adam | AdamW, Discriminator("name")]
-    schedule: Annotated[ExponentialDecay | PlateauDecay | Cosine, Discriminator("name")]
+    optimiser: Annotated[Optimiser, Discriminator("name")]
+    schedule: Annotated[Schedule, Discriminator("name")]
     initialisation: Literal["torch", "xavier", "variance_scaling"] = "torch"
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     clip_norm: Positive | None = None
     ema: Fraction | None = None
     mixup: NotNegative = 0.0
     cutmix: NotNegative = 0.0
+    patience: PositiveInt | None = None
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
     augmentation: Augmentation = Augmentation()
     seed: Annotated[int, Field(ge=0)] = 0
+
+
+class Finetune(Section):
+    """head: alias of the trained head that each backbone starts from. frozen_layers: how many
+    don't learn, from the input on, as timm counts layers. crop: as in Network.
+    """
+
+    backbones: list[Alias]
+    head: Alias
+    recipe: Alias
+    frozen_layers: Annotated[int, Field(ge=0)]
+    crop: Annotated[float, Field(gt=0, le=1)]
+    device: Literal["auto", "cpu", "cuda"]
 
 
 class Network(Section):
@@ -275,7 +424,7 @@ class Network(Section):
 
 
 class TrainScratch(Section):
-    """snapshots: kept at most, one for each epoch that was the best so far on tune."""
+    """snapshots: kept and predicted with at most, one an epoch that was best so far on tune."""
 
     networks: list[Alias]
     snapshots: PositiveInt
@@ -327,6 +476,7 @@ class Params(Section):
     recipes: dict[Alias, Recipe]
     networks: dict[Alias, Network]
     train_scratch: TrainScratch
+    finetune: Finetune
     ensembles: dict[Alias, EnsembleOf]
     ensemble: Ensemble
     evaluate: Evaluate
@@ -337,11 +487,13 @@ class Params(Section):
         for key, chosen, table, name in (
             ("extract.backbones", self.extract.backbones, self.zoo, "zoo"),
             ("train_head.heads", self.train_head.heads, self.heads, "heads"),
-            (
-                "train_scratch.networks",
-                self.train_scratch.networks,
-                self.networks,
-                "networks",
+            ("train_scratch.networks", self.train_scratch.networks, self.networks, "networks"),
+            ("finetune.backbones", self.finetune.backbones, self.zoo, "zoo"),
+            ("finetune.head", [self.finetune.head], self.heads, "heads"),
+            ("finetune.recipe", [self.finetune.recipe], self.recipes, "recipes"),
+            *(
+                (f"networks.{alias}.recipe", [network.recipe], self.recipes, "recipes")
+                for alias, network in self.networks.items()
             ),
             ("ensemble.ensembles", self.ensemble.ensembles, self.ensembles, "ensembles"),
         ):
@@ -352,12 +504,6 @@ class Params(Section):
                     )
             if len(set(chosen)) < len(chosen):
                 raise ValueError(f"{key}: an alias stands there twice; name each once")
-        for alias, network in self.networks.items():
-            if network.recipe not in self.recipes:
-                raise ValueError(
-                    f"networks.{alias}.recipe: recipes has no '{network.recipe}'; "
-                    f"{did_you_mean(network.recipe, self.recipes)}"
-                )
         return self
 
     @model_validator(mode="after")
@@ -374,8 +520,12 @@ class Params(Section):
 
     @property
     def single_runs(self) -> list[str]:
-        """The names of the active runs of one head on one backbone; as dvc.yaml composes them."""
-        return [f"{b}-{h}" for b in self.extract.backbones for h in self.train_head.heads]
+        """The names of the active runs but for ensembles, as dvc.yaml composes them."""
+        return [
+            *(f"{b}-{h}" for b in self.extract.backbones for h in self.train_head.heads),
+            *(f"{backbone}-finetune" for backbone in self.finetune.backbones),
+            *self.train_scratch.networks,
+        ]
 
     @property
     def runs(self) -> list[str]:

@@ -16,6 +16,9 @@ import numpy as np
 
 KEY_BYTES = 16
 
+ROWS = "rows"
+"""The folder of all row caches below `cache_root()`; what training keeps lies beside it."""
+
 
 def row_key(image_digest: bytes, view_name: str) -> bytes:
     """The address of one row: 16 bytes over the image's pixels (their digest) and the view."""

@@ -4,6 +4,9 @@ Resizing happens here, on the device where that is a GPU: what interpolation inv
 stored. Batches have one fixed size: a row's bits must not depend on what it was computed beside.
 """
 
+import os
+import shutil
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
@@ -11,6 +14,7 @@ import openvino
 import torch
 from torch import nn
 from torch.nn import functional as F
+from tqdm import tqdm
 
 from headstart.backbones import LoadedBackbone, Preprocessing
 from headstart.errors import UserError
@@ -36,10 +40,17 @@ def start(backbone: LoadedBackbone, device: str, batch_size: int) -> Runtime:
     Raises:
         UserError: there is no such device, or the network doesn't give one vector an image.
     """
+    if device != "cpu" and not torch.cuda.is_available():
+        if device == "cuda":
+            raise UserError("extract.device is cuda, but torch sees no GPU; set it to auto or cpu")
+        if shutil.which("nvidia-smi"):
+            raise UserError(
+                "there is a GPU here that torch can't use (its build or the driver doesn't fit); "
+                "mend that, or set extract.device to cpu to do without it"
+            )
+        device = "cpu"
     if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UserError("extract.device is cuda, but torch sees no GPU; set it to auto or cpu")
+        device = "cuda"
     return {"cpu": OpenVINORuntime, "cuda": CUDARuntime}[device](backbone, batch_size)
 
 
@@ -79,7 +90,11 @@ class OpenVINORuntime:
         program = torch.export.export(_Normalised(backbone.network, self.preprocessing), (example,))
         model = openvino.convert_model(program)
         # Without the hint, machines with bfloat16 units would compute in less than float32.
-        self.compiled = openvino.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+        settings = {"INFERENCE_PRECISION_HINT": "f32"}
+        if neighbours := int(os.environ.get("LOCAL_WORLD_SIZE", 1)) - 1:
+            threads = max(1, (os.cpu_count() or 1) // (neighbours + 1))
+            settings["INFERENCE_NUM_THREADS"] = str(threads)
+        self.compiled = openvino.compile_model(model, "CPU", settings)
         self.width = self.compiled.output(0).shape[1]
 
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
@@ -89,22 +104,48 @@ class OpenVINORuntime:
 
 
 class CUDARuntime:
-    """One NVIDIA GPU: float32 weights, channels_last."""
+    """One NVIDIA GPU, the one of this process's rank: float32 weights, channels_last."""
 
     def __init__(self, backbone: LoadedBackbone, batch_size: int) -> None:
-        self.batch_size = batch_size
+        self.batch_size = self.chunk = batch_size
         self.preprocessing = backbone.preprocessing
+        self.device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
         network = _Normalised(backbone.network, self.preprocessing)
-        self.network = network.cuda().to(memory_format=torch.channels_last)
+        self.network = network.to(self.device).to(memory_format=torch.channels_last)
         size = backbone.preprocessing.input_size
         self.width = self(np.zeros((batch_size, size, size, 3), np.uint8)).shape[1]
 
-    @torch.inference_mode()
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
-        x = torch.from_numpy(pixels).to("cuda").permute(0, 3, 1, 2).float()
+        features, self.chunk = in_chunks(self._features, pixels, self.chunk)
+        return features
+
+    @torch.inference_mode()
+    def _features(self, pixels: np.ndarray) -> np.ndarray:
+        x = torch.from_numpy(pixels).to(self.device).permute(0, 3, 1, 2).float()
         # Rounded to whole pixel values, as the CPU's uint8 resize gives them.
         x = _resize(x, self.preprocessing).round().clamp(0, 255)
         return self.network(x.permute(0, 2, 3, 1)).cpu().numpy()
+
+
+def in_chunks(
+    compute: Callable[[np.ndarray], np.ndarray], batch: np.ndarray, chunk: int
+) -> tuple[np.ndarray, int]:
+    """compute(batch), in chunks that are halved whenever memory runs out; and the last size.
+
+    Raises:
+        UserError: not even one image at a time fits.
+    """
+    while True:
+        try:
+            parts = [compute(batch[i : i + chunk]) for i in range(0, len(batch), chunk)]
+            return np.concatenate(parts), chunk
+        except torch.OutOfMemoryError:
+            if chunk == 1:
+                raise UserError(
+                    "one image doesn't fit the GPU's memory; lower input_size"
+                ) from None
+            chunk //= 2
+            tqdm.write(f"the GPU's memory is full: going on with {chunk} images at a time")
 
 
 def _resize(x: torch.Tensor, preprocessing: Preprocessing) -> torch.Tensor:

@@ -21,7 +21,7 @@ class Schedule(Protocol):
 
 
 def schedule(
-    chosen: params.ExponentialDecay | params.PlateauDecay | params.Cosine,
+    chosen: params.Schedule,
     optimiser: Optimizer,
     steps_per_epoch: int,
     epochs: int,

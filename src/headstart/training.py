@@ -33,6 +33,8 @@ CHECK_EVERY = 50
 
 EVALUATION_BATCH = 256
 
+Mix = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+
 
 @dataclass(frozen=True)
 class Labelled:
@@ -66,7 +68,7 @@ class Run:
         self.network = network
         self.ema = AveragedModel(network, use_buffers=True) if recipe.ema else None
         self.averaged = self.ema.module if self.ema else network
-        self.optimiser = optimiser(recipe.optimiser, network)
+        self.optimiser = optimiser(recipe, network)
         self.schedule = schedule(recipe.schedule, self.optimiser, steps_per_epoch, recipe.epochs)
         self.curve: Curve = []
         self.best = -1.0
@@ -118,8 +120,7 @@ def train(
         UserError: the loss became infinite or NaN.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    batch_size = min(recipe.batch_size, len(task.train))
-    steps = len(task.train) // batch_size  # an epoch leaves out what would be a smaller batch
+    steps = len(task.train) // min(recipe.batch_size, len(task.train))
     network.to(device).to(memory_format=torch.channels_last)
     run = Run(network, recipe, steps)
     run.load(folder / "checkpoint.pt")
@@ -131,28 +132,9 @@ def train(
     ):
         bar.update(len(run.curve) * steps)
         for epoch in range(len(run.curve), recipe.epochs):
-            order = torch.randperm(
-                len(task.train), generator=torch.Generator().manual_seed(_seed(recipe, epoch))
-            )
-            network.train()
-            met = Tally(device)
-            for index, rows in enumerate(order[: steps * batch_size].split(batch_size)):
-                step = epoch * steps + index
-                torch.manual_seed(_seed(recipe, epoch, index))
-                pixels, labels = fetch(task.train, rows, device)
-                images = task.input.augmented(pixels, recipe.augmentation)
-                images, targets = mix(images, labels)
-                loss, logits = descend(run, recipe, images, targets)
-                met.add(loss * len(labels), logits, labels)
-                if run.ema:
-                    # Over few steps at first, as TensorFlow does, so that the start is forgotten.
-                    decay = min(recipe.ema or 0, (1 + step) / (10 + step))
-                    run.ema.multi_avg_fn = get_ema_multi_avg_fn(decay)
-                    run.ema.update_parameters(network)
-                if index % CHECK_EVERY == 0 or index == steps - 1:
-                    bar.set_postfix(loss=f"{check(loss, run, epoch, index):.3f}", refresh=False)
-                bar.update()
-
+            if recipe.patience and stale_epochs(run.curve) >= recipe.patience:
+                break
+            met = train_epoch(run, recipe, task, device, mix, bar)
             seen = evaluate(run.averaged, task.tune, task.input, recipe.label_smoothing, device)
             run.curve.append(Epoch(epoch + 1, *met.means(), *seen.means()))
             run.schedule.after_epoch(run.curve[-1].tune_top1)
@@ -162,11 +144,47 @@ def train(
                 run.snapshots += 1
             run.save(folder / "checkpoint.pt")
             curves.write(folder / "curve.tsv", run.curve)
-            bar.write(f"{label}: epoch {epoch + 1}, tune {run.curve[-1].tune_top1:.1%}")
 
     best = load_file(folder / snapshot(run.snapshots - 1, max_snapshots), device=str(device))
     network.load_state_dict(best)
     return run.curve
+
+
+def train_epoch(
+    run: Run, recipe: Recipe, task: Task, device: torch.device, mix: Mix, bar: tqdm
+) -> "Tally":
+    """Once through train, in random order; what is left at the end makes no smaller batch."""
+    epoch = len(run.curve)
+    batch_size = min(recipe.batch_size, len(task.train))
+    steps = len(task.train) // batch_size
+    generator = torch.Generator().manual_seed(_seed(recipe, epoch))
+    order = torch.randperm(len(task.train), generator=generator)
+    run.network.train()
+    met = Tally(device)
+    for index, rows in enumerate(order[: steps * batch_size].split(batch_size)):
+        torch.manual_seed(_seed(recipe, epoch, index))
+        pixels, labels = fetch(task.train, rows, device)
+        images, targets = mix(task.input.augmented(pixels, recipe.augmentation), labels)
+        loss, logits = descend(run, recipe, images, targets)
+        met.add(loss * len(labels), logits, labels)
+        if run.ema:
+            # Over few steps at first, as TensorFlow does, so that the start is forgotten.
+            step = epoch * steps + index
+            decay = min(recipe.ema or 0, (1 + step) / (10 + step))
+            run.ema.multi_avg_fn = get_ema_multi_avg_fn(decay)
+            run.ema.update_parameters(run.network)
+        if index % CHECK_EVERY == 0 or index == steps - 1:
+            value = check(loss, run, epoch, index)
+            tune = f"{run.curve[-1].tune_top1:.1%}" if run.curve else "?"
+            bar.set_postfix(loss=f"{value:.3f}", tune=tune, refresh=False)
+        bar.update()
+    return met
+
+
+def stale_epochs(curve: Curve) -> int:
+    """Epochs since tune accuracy was last better than ever before."""
+    accuracies = [epoch.tune_top1 for epoch in curve]
+    return len(curve) - 1 - accuracies.index(max(accuracies)) if curve else 0
 
 
 def fetch(data: Labelled, rows: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -206,7 +224,7 @@ def autocast(device: torch.device) -> AbstractContextManager:
     return torch.autocast(device.type, torch.bfloat16, enabled=capable)
 
 
-def mixing(recipe: Recipe, num_classes: int) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
+def mixing(recipe: Recipe, num_classes: int) -> Mix:
     """Mixup, cutmix, one of the two at random, or nothing; of images [B, 3, H, W], labels [B]."""
     if not recipe.mixup and not recipe.cutmix:
         return lambda images, labels: (images, labels)

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 import headstart.papers
 from headstart.papers import NETWORKS
+from headstart.papers.initialisation import variance_scaling
 
 # The papers' own figures for 200 classes, and by how much a network may differ from its figure;
 # vgg.py says why neither VGG can meet both.
@@ -68,6 +69,7 @@ def test_gradient_reaches_every_parameter(name):
 
 def test_overfits_one_batch(name):
     network = build(name, dropout=0.0)
+    variance_scaling(network)
     images, labels = batch(name), torch.arange(8) % 4
     optimiser = torch.optim.Adam(network.parameters(), lr=0.001)
     for _ in range(30):

@@ -1,49 +1,106 @@
-"""Training features as shuffled batches on a device."""
+"""Training features as shuffled batches on a device, from memory or from their file."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from headstart.features import Features
 from headstart.heads.head import Standardization
+from headstart.heads.source import OnDisk
+
+RUN = 64
+"""Images that are read from a file in one piece; the pieces are shuffled, then what they hold."""
+
+Batches = Iterator[tuple[Tensor, Tensor]]
+"""x [B, D] float32, standardised, and labels [B] int64; the last batch may be smaller."""
 
 
-class Samples:
-    """One split's features, standardised as they are read.
-
-    They stay in memory as they were stored, half the bytes of float32 where that is float16.
-    """
+class Samples(ABC):
+    """One split on a device."""
 
     def __init__(
         self, features: Features, standardization: Standardization, device: torch.device
     ) -> None:
+        self.values = features.values
         self.images, self.views, self.width = features.values.shape
-        self.values = torch.from_numpy(features.values).flatten(0, 1).to(device)  # [N*V, D]
+        self.device = device
         self.labels = torch.from_numpy(features.examples.labels).to(device)  # [N]
         self.mean = torch.from_numpy(standardization.mean).to(device)
         self.std = torch.from_numpy(standardization.std).to(device)
 
-    def shuffled(self, batch_size: int, order: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
-        """One epoch: every image once, in one of its views drawn at random.
+    @abstractmethod
+    def shuffled(self, batch_size: int, order: torch.Generator) -> Batches:
+        """One epoch: every image once, in one of its views drawn at random."""
 
-        Yields x [B, D] float32 and labels [B] int64; the last batch may be smaller.
-        """
+    @abstractmethod
+    def whole(self, batch_size: int) -> Batches:
+        """Every image's first view, in order."""
+
+    def standardized(self, values: Tensor) -> Tensor:
+        return values.to(self.device).float().sub_(self.mean).div_(self.std)
+
+
+class Resident(Samples):
+    """All features on the device, as they were stored: float16 takes half of float32's bytes."""
+
+    def __init__(
+        self, features: Features, standardization: Standardization, device: torch.device
+    ) -> None:
+        super().__init__(features, standardization, device)
+        self.rows = torch.from_numpy(features.values).flatten(0, 1).to(device)  # [N * V, D]
+
+    def shuffled(self, batch_size: int, order: torch.Generator) -> Batches:
         images = torch.randperm(self.images, generator=order)
         views = torch.randint(self.views, (self.images,), generator=order)
-        return self._read(images, views, batch_size)
+        return self._gathered(images, views, batch_size)
 
-    def whole(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """The whole images (view 0) in order; yields as `shuffled` does."""
+    def whole(self, batch_size: int) -> Batches:
         images = torch.arange(self.images)
-        return self._read(images, torch.zeros_like(images), batch_size)
+        return self._gathered(images, torch.zeros_like(images), batch_size)
 
-    def _read(
-        self, images: Tensor, views: Tensor, batch_size: int
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        images = images.to(self.labels.device)
-        rows = images * self.views + views.to(images.device)
-        for batch, of_batch in zip(images.split(batch_size), rows.split(batch_size), strict=True):
-            x = self.values.index_select(0, of_batch).float()
-            yield x.sub_(self.mean).div_(self.std), self.labels[batch]
+    def _gathered(self, images: Tensor, views: Tensor, batch_size: int) -> Batches:
+        rows = (images * self.views + views).to(self.device).split(batch_size)
+        for batch, of_batch in zip(images.to(self.device).split(batch_size), rows, strict=True):
+            yield self.standardized(self.rows.index_select(0, of_batch)), self.labels[batch]
+
+
+class Streamed(Samples):
+    """Features that stay in their file; a random half of the memory limit is shuffled at a time."""
+
+    def shuffled(self, batch_size: int, order: torch.Generator) -> Batches:
+        values = self.values
+        assert isinstance(values, OnDisk)
+        fitting = values.memory_limit // 2 // (self.width * values.dtype.itemsize)
+        runs = torch.randperm(-(-self.images // RUN), generator=order).tolist()
+        held, images = [], []
+        for position, run in enumerate(runs):
+            of_run = torch.arange(run * RUN, min(run * RUN + RUN, self.images))
+            views = torch.randint(self.views, (len(of_run),), generator=order)
+            read = torch.from_numpy(values[run * RUN : run * RUN + RUN])  # [R, V, D]
+            held.append(read[torch.arange(len(of_run)), views])
+            images.append(of_run)
+            last = position == len(runs) - 1
+            count = sum(map(len, images))
+            if not last and count < max(fitting, batch_size):
+                continue
+            pool, pool_images = torch.cat(held), torch.cat(images)
+            shuffled = torch.randperm(count, generator=order)
+            # What fills no batch waits for the next images.
+            full = count if last else count // batch_size * batch_size
+            for batch in shuffled[:full].split(batch_size):
+                labels = self.labels[pool_images[batch].to(self.device)]
+                yield self.standardized(pool[batch]), labels
+            held, images = [pool[shuffled[full:]]], [pool_images[shuffled[full:]]]
+
+    def whole(self, batch_size: int) -> Batches:
+        for start in range(0, self.images, batch_size):
+            rows = slice(start, start + batch_size)
+            first = torch.from_numpy(self.values[rows][:, 0])
+            yield self.standardized(first), self.labels[rows]
+
+
+def samples(features: Features, standardization: Standardization, device: torch.device) -> Samples:
+    kind = Streamed if isinstance(features.values, OnDisk) else Resident
+    return kind(features, standardization, device)

@@ -1,42 +1,104 @@
-"""From a recipe and features to a fitted head."""
+"""From a recipe and features to a fitted head, and the files that it leaves."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
+from scipy.special import softmax
 
 from headstart import params
+from headstart.calibration import fit_temperature
 from headstart.errors import UserError
 from headstart.features import Features
-from headstart.h5 import UNLABELLED
-from headstart.heads import gradient
+from headstart.heads import (
+    candidates,
+    closed_form,
+    curve,
+    gradient,
+    head,
+    in_memory,
+    surface,
+    sweep,
+)
+from headstart.heads.candidates import Candidate, Score, Task
 from headstart.heads.curve import Curve
 from headstart.heads.head import Head, Standardization, finite_rows
+from headstart.heads.source import whole
+from headstart.heads.surface import Surface
+
+FITTERS: dict[str, Callable[[Any, Task], list[Candidate]]] = {
+    "linear": gradient.fit,
+    "mlp": gradient.fit,
+    "sweep": sweep.fit,
+    "ridge": closed_form.ridge,
+    "lda": closed_form.lda,
+    "logistic_regression": in_memory.logistic_regression,
+    "nearest_neighbours": in_memory.nearest_neighbours,
+}
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """A head, and how its training went."""
+    """A head with its settings and score on tune, its curve if it has epochs, and its rivals."""
 
     head: Head
+    score: Score
+    settings: dict[str, Any]
     curve: Curve
+    surface: Surface
 
 
-def fit(recipe: params.LinearHead, train: Features, tune: Features) -> Fitted:
-    """The head that `recipe` makes of `train`; `tune` serves for its curve alone.
+def fit(recipe: params.Head, train: Features, tune: Features, device: str = "auto") -> Fitted:
+    """The head that `recipe` makes of `train`; `tune` chooses where the recipe leaves a choice.
 
-    The same recipe and features give the same head.
+    device: of gradient heads: `cpu`, `cuda`, or `auto` for a GPU where there is one. The same
+    recipe, features and device give the same head.
 
     Raises:
-        UserError: the features can't be learnt from, or training diverged.
+        UserError: the features can't be learnt from, don't fit the memory, or training diverged.
     """
     _check(train, tune)
-    # Of the train features as well as of its own, so that one bad value is found before training.
+    device = _present(device)
+    train = whole(train) if recipe.train_views == "whole" else train
+    # Computed in any case: it finds a value that isn't finite before training.
     standardization = Standardization.of(train)
     if not recipe.standardize:
         standardization = Standardization.identity(train.width)
-    model, curve = gradient.fit(recipe, train, tune, standardization)
+    found = FITTERS[recipe.kind](recipe, Task(train, tune, standardization, device))
+    scores = candidates.score([candidate.model for candidate in found], tune, standardization)
+    chosen = candidates.best(scores)
+    model = found[chosen].model
+    about = (train.examples.classes, train.provenance)
+    logits = Head(model, standardization, *about, temperature=1).logits(whole(tune))[:, 0]
+    temperature = fit_temperature(softmax(logits, axis=1), tune.examples.labels)
     return Fitted(
-        Head(model, standardization, train.examples.classes, train.provenance), curve
+        head=Head(model, standardization, *about, temperature),
+        score=scores[chosen],
+        settings=found[chosen].settings,
+        curve=found[chosen].curve,
+        surface=Surface([candidate.settings for candidate in found], scores, chosen),
+    )
+
+
+def save(folder: Path, fitted: Fitted) -> None:
+    """The head; its curve where it has epochs and its surface where there was a choice."""
+    head.save(folder / "head.safetensors", fitted.head)
+    if fitted.curve:
+        curve.write(folder / "curve.tsv", fitted.curve)
+        curve.draw(folder / "curve.svg", fitted.curve)
+    if len(fitted.surface.scores) > 1:
+        surface.write(folder / "surface.tsv", fitted.surface)
+        surface.draw(folder / "surface.svg", fitted.surface)
+
+
+def _present(device: str) -> str:
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UserError("train_head.device is cuda, but torch sees no GPU; set it to auto or cpu")
+    return (
+        "cuda" if device == "auto" and torch.cuda.is_available() else device.replace("auto", "cpu")
     )
 
 
@@ -55,5 +117,5 @@ def _check(train: Features, tune: Features) -> None:
             f"{len(empty)} classes have no training images: {', '.join(empty[:12])}"
             f"{', …' if len(empty) > 12 else ''}; add images or remove the classes"
         )
-    for _ in finite_rows(tune):
+    for _ in finite_rows(whole(tune)):
         pass

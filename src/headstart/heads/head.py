@@ -49,8 +49,8 @@ class Standardization:
         count, mean, squares = 0, np.zeros(features.width), np.zeros(features.width)
         for _, block in finite_rows(features):
             x = block.reshape(-1, features.width)
-            block_mean = x.mean(axis=0)
-            x -= block_mean
+            block_mean = x.mean(axis=0, dtype=np.float64)
+            x -= block_mean.astype(np.float32)
             away = block_mean - mean
             total = count + len(x)
             squares += np.einsum("nd,nd->d", x, x) + away**2 * count * len(x) / total
@@ -66,12 +66,15 @@ class Head:
     """A model and what it was trained on; it applies to features of the same origin only.
 
     classes: what the model's C scores stand for. provenance: of the features it was trained on.
+    temperature: divides the logits of a whole image before a softmax that is to be believed; it was
+    fitted on tune. `logits` leaves it out: an average of views wants another one.
     """
 
     model: Model
     standardization: Standardization
     classes: list[ClassLabel]
     provenance: dict[str, Any]
+    temperature: float
 
     def logits(self, features: Features) -> np.ndarray:
         """[N, V, C] float32, before any softmax, of features [N, V, D].
@@ -119,7 +122,7 @@ def finite_rows(features: Features) -> Iterator[tuple[slice, np.ndarray]]:
 
 
 def save(path: Path, head: Head) -> None:
-    """One safetensors file; it appears only once it is complete, and equal heads give equal bytes."""
+    """One safetensors file; whole or absent; equal heads give equal bytes."""
     tensors = {
         "standardization.mean": head.standardization.mean,
         "standardization.std": head.standardization.std,
@@ -127,6 +130,8 @@ def save(path: Path, head: Head) -> None:
     }
     about = {
         "kind": head.model.kind,
+        "settings": head.model.settings(),
+        "temperature": head.temperature,
         "classes": [[label.id, label.name] for label in head.classes],
         "provenance": head.provenance,
     }
@@ -166,12 +171,13 @@ def load(path: Path) -> Head:
         if name.startswith("model.")
     }
     return Head(
-        model=MODELS[about["kind"]].of(model),
+        model=MODELS[about["kind"]].of(model, about["settings"]),
         standardization=Standardization(
             tensors["standardization.mean"], tensors["standardization.std"]
         ),
         classes=[ClassLabel(*pair) for pair in about["classes"]],
         provenance=about["provenance"],
+        temperature=about["temperature"],
     )
 
 

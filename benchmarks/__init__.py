@@ -1,0 +1,1 @@
+"""Measurements: ratios against named baselines in one alternating run. Never asserted in a test."""

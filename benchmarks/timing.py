@@ -1,0 +1,49 @@
+"""What all benchmarks share: alternating rounds, medians, and a table that says where it ran."""
+
+import platform
+from collections.abc import Callable
+from statistics import median
+
+import numpy as np
+import torch
+
+
+def alternate(contenders: dict[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
+    """Seconds that each contender reports, in `rounds` rounds of one run of each.
+
+    Alternating spreads whatever else the machine does over all of them.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    for number in range(rounds):
+        for name, run in contenders.items():
+            seconds[name].append(run())
+            print(f"round {number + 1} of {rounds}: {name}: {seconds[name][-1]:.2f} s", flush=True)
+    return seconds
+
+
+def table(seconds: dict[str, list[float]], baseline: str, items: int, unit: str) -> str:
+    """A Markdown row a contender: median rate, range, and the ratio of medians to `baseline`'s."""
+    lines = [f"| | {unit}s/s | range | × {baseline} |", "| --- | ---: | ---: | ---: |"]
+    base = median(seconds[baseline])
+    for name, spent in seconds.items():
+        rates = sorted(items / s for s in spent)
+        lines.append(
+            f"| {name} | {items / median(spent):,.1f} | {rates[0]:,.1f} to {rates[-1]:,.1f} "
+            f"| {base / median(spent):.2f} |"
+        )
+    return "\n".join(lines)
+
+
+def machine() -> str:
+    """One line: processor or GPU, threads, versions."""
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else _processor()
+    return (
+        f"{device}, {torch.get_num_threads()} threads; Python {platform.python_version()}, "
+        f"torch {torch.__version__}, numpy {np.__version__}"
+    )
+
+
+def _processor() -> str:
+    with open("/proc/cpuinfo") as lines:  # noqa: PTH123
+        names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()

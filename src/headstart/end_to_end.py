@@ -1,0 +1,155 @@
+"""What training from scratch and fine-tuning share: images.h5 in, a model and predictions out."""
+
+import json
+import shutil
+from dataclasses import asdict, dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from filelock import FileLock
+from safetensors.torch import load_file
+from torch import nn
+from tqdm import tqdm
+
+from headstart import predictions
+from headstart.augmentation import Input, shrunk
+from headstart.errors import UserError
+from headstart.heads import curve as curves
+from headstart.heads.curve import Epoch
+from headstart.images import Images
+from headstart.manifest import Split
+from headstart.params import Recipe
+from headstart.predictions import Predictions
+from headstart.rows import cache_root
+from headstart.training import Labelled, Task, logits_of, save_weights, train
+from headstart.views import WHOLE
+
+BLOCK = 1024
+"""Images read at once."""
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Folders. model: weights, snapshots and curve. predictions: a file a split, and the same in a
+    folder snapshot_NN for each snapshot where there may be several."""
+
+    model: Path
+    predictions: Path
+
+
+def fit(
+    network: nn.Module,
+    images: Images,
+    task: Task,
+    recipe: Recipe,
+    device: torch.device,
+    identity: dict[str, Any],
+    outputs: Outputs,
+    label: str,
+    max_snapshots: int = 1,
+) -> Epoch:
+    """Trains the network and writes all of `outputs`.
+
+    identity: plain JSON that says what `network` is; kept in the model. Returns the epoch that was
+    best on tune, whose weights were kept. A run that was killed goes on after its last whole epoch.
+
+    Raises:
+        UserError: training diverged.
+    """
+    workspace = cache_root() / "training" / f"{label}-{fingerprint(images, identity, recipe)}"
+    workspace.mkdir(parents=True, exist_ok=True)
+    with FileLock(workspace / "lock"):
+        curve = train(network, recipe, task, workspace, device, max_snapshots, label)
+        about = {
+            **identity,
+            "input": asdict(task.input),
+            "classes": [[label.id, label.name] for label in images.examples.classes],
+        }
+        outputs.model.mkdir(parents=True, exist_ok=True)
+        # One key: safetensors writes several in an order that changes from run to run.
+        metadata = {"network": json.dumps(about, sort_keys=True, ensure_ascii=False)}
+        save_weights(network, outputs.model / "model.safetensors", metadata)
+        curves.write(outputs.model / "curve.tsv", curve)
+        curves.draw(outputs.model / "curve.svg", curve)
+        predict(network, images, task.input, device, outputs.predictions)
+        if max_snapshots > 1:
+            for snapshot in sorted(workspace.glob("snapshot_*.safetensors")):
+                shutil.copyfile(snapshot, outputs.model / snapshot.name)
+                network.load_state_dict(load_file(snapshot))
+                folder = outputs.predictions / snapshot.stem
+                predict(network, images, task.input, device, folder)
+    shutil.rmtree(workspace)
+    return max(curve, key=lambda epoch: epoch.tune_top1)
+
+
+def predict(
+    network: nn.Module, images: Images, input: Input, device: torch.device, folder: Path
+) -> None:
+    """Writes tune.h5, val.h5 and test.h5, as far as there are such images."""
+    for split in ("tune", "val", "test"):
+        rows = images.rows(split)
+        if len(rows):
+            pixels = read_pixels(images, rows, input.side)
+            logits = logits_of(network, pixels, input, device).cpu().numpy()[:, None]
+            predicted = Predictions(logits, [WHOLE.name], images.examples[rows])
+            predictions.save(folder / f"{split}.h5", predicted)
+
+
+def device_named(name: str, stage: str) -> torch.device:
+    """`cpu`, `cuda`, or `auto` for a GPU where there is one."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UserError(f"{stage}.device is cuda, but torch sees no GPU; set it to auto or cpu")
+    return torch.device(name)
+
+
+def check(images: Images) -> None:
+    """Raises UserError where training couldn't begin or would mean nothing."""
+    classes = images.examples.classes
+    if len(classes) < 2:
+        raise UserError(f"the only class is '{classes[0].name}'; it takes two to tell apart")
+    if not len(images.rows("tune")):
+        raise UserError("tune holds no images; raise prepare.tune_fraction")
+    counts = np.bincount(images.examples.labels[images.rows("train")], minlength=len(classes))
+    if empty := [classes[i].name for i in np.flatnonzero(counts == 0)]:
+        raise UserError(
+            f"{len(empty)} classes have no training images: {', '.join(empty[:12])}"
+            f"{', …' if len(empty) > 12 else ''}; add images or remove the classes"
+        )
+
+
+def labelled(images: Images, split: Split, side: int, device: torch.device) -> Labelled:
+    """A split in memory: the device's where half of what is free holds it, else the host's."""
+    rows = images.rows(split)
+    pixels = read_pixels(images, rows, side)
+    labels = torch.from_numpy(images.examples.labels[rows])
+    if device.type == "cuda" and pixels.nbytes < torch.cuda.mem_get_info(device)[0] / 2:
+        return Labelled(pixels.to(device), labels.to(device))
+    return Labelled(pixels, labels)
+
+
+def read_pixels(images: Images, rows: np.ndarray, side: int) -> torch.Tensor:
+    """The images at ascending `rows`: [M, s, s, 3] uint8, s at most `side`."""
+    parts = []
+    for start in tqdm(range(0, len(images), BLOCK), desc="reading", unit="block", leave=False):
+        here = rows[(rows >= start) & (rows < start + BLOCK)]
+        if len(here):
+            block = images.pixels[start : start + BLOCK]
+            parts.append(shrunk(torch.from_numpy(block[here - start]), side))
+    return torch.cat(parts)
+
+
+def fingerprint(images: Images, identity: dict[str, Any], recipe: Recipe) -> str:
+    """What a checkpoint belongs to: the network, the recipe and the images of train and tune."""
+    digest = blake2b(json.dumps(identity, sort_keys=True).encode(), digest_size=8)
+    digest.update(recipe.model_dump_json().encode())
+    digest.update(json.dumps([label.id for label in images.examples.classes]).encode())
+    for split in ("train", "tune"):
+        rows = images.rows(split)
+        digest.update(images.digests[rows].tobytes())
+        digest.update(images.examples.labels[rows].tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,108 @@
+"""Fine-tuning: a backbone and the head that was trained on its features, on as one network.
+
+The head comes first (linear probing, then fine-tuning: Kumar et al. 2022), so that its random
+start doesn't spoil the features. Inan's two phases (section 4) are the same.
+"""
+
+from typing import Any
+
+import torch
+from timm.layers.norm_act import freeze_batch_norm_2d
+from timm.models import group_parameters
+from torch import nn
+
+from headstart import backbones, end_to_end, params
+from headstart.augmentation import Input
+from headstart.backbones import LoadedBackbone
+from headstart.end_to_end import Outputs
+from headstart.errors import UserError
+from headstart.heads.curve import Epoch
+from headstart.heads.head import Head
+from headstart.heads.models import Affine
+from headstart.images import Images
+from headstart.training import Task
+
+
+def finetune(
+    images: Images,
+    zoo: params.Backbone,
+    head: Head,
+    recipe: params.Recipe,
+    stage: params.Finetune,
+    outputs: Outputs,
+    label: str,
+) -> Epoch:
+    """Trains the network and writes `outputs`; returns the epoch that was best on tune, and kept.
+
+    Raises:
+        UserError: the head isn't one to start from, or as `end_to_end.fit`.
+    """
+    device = end_to_end.device_named(stage.device, "finetune")
+    end_to_end.check(images)
+    backbone = backbones.load(zoo)
+    network = joined(backbone, head)
+    freeze(network, stage.frozen_layers)
+    wanted = backbone.preprocessing
+    seen_as = Input(wanted.input_size, stage.crop, wanted.mean, wanted.std)
+    train, tune = (
+        end_to_end.labelled(images, split, seen_as.side, device) for split in ("train", "tune")
+    )
+    return end_to_end.fit(
+        network,
+        images,
+        Task(train, tune, seen_as, len(images.examples.classes)),
+        recipe,
+        device,
+        {"finetune": stage.model_dump(mode="json"), "backbone": backbone.provenance},
+        outputs,
+        label,
+    )
+
+
+def joined(backbone: LoadedBackbone, head: Head) -> nn.Module:
+    """[B, 3, S, S] normalised to logits [B, C]: what `head` says of the backbone's features.
+
+    Batch normalisation keeps the statistics that it was trained with, and stays as it is: those of
+    small batches, or of weights that were folded into convolutions, would spoil it.
+
+    Raises:
+        UserError: the head is another backbone's or not affine, or the network has no place for it.
+    """
+    if head.provenance != backbone.provenance:
+        raise UserError("the head was trained on another backbone's features; run `dvc repro`")
+    if not isinstance(head.model, Affine):
+        raise UserError(
+            f"fine-tuning can't start from a head of kind {head.model.kind}; set finetune.head to "
+            f"an affine one, for instance of kind linear"
+        )
+    network = backbone.network
+    network.reset_classifier(len(head.classes))  # pyright: ignore[reportCallIssue]
+    classifier = network.get_classifier()  # pyright: ignore[reportCallIssue]
+    if not isinstance(classifier, nn.Linear):
+        raise UserError(
+            f"{backbone.provenance['architecture']} doesn't end in one affine layer, so the head "
+            f"can't be put there; fine-tune another backbone"
+        )
+    # W ((x - mean) / std) + b as one affine layer
+    weight = head.model.weight / head.standardization.std
+    bias = head.model.bias - weight @ head.standardization.mean
+    classifier.weight.data.copy_(torch.from_numpy(weight))
+    classifier.bias.data.copy_(torch.from_numpy(bias))
+    return freeze_batch_norm_2d(network).requires_grad_(True)
+
+
+def freeze(network: nn.Module, layers: int) -> None:
+    """Keeps the first `layers` as they are, as timm counts them from the input on.
+
+    Raises:
+        UserError: the network has no more than these.
+    """
+    matcher = network.group_matcher(coarse=False)  # pyright: ignore[reportCallIssue]
+    depths: Any = group_parameters(network, matcher, reverse=True)  # name to number
+    if layers > max(depths.values()):
+        raise UserError(
+            f"finetune.frozen_layers is {layers}; the network has {max(depths.values())} before "
+            f"its classifier"
+        )
+    for name, parameter in network.named_parameters():
+        parameter.requires_grad_(depths[name] >= layers)

@@ -1,0 +1,74 @@
+"""What a fitter offers, and how tune chooses among it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy.special import logsumexp
+
+from headstart.errors import UserError
+from headstart.features import Features
+from headstart.heads.curve import Curve
+from headstart.heads.head import Standardization, finite_rows
+from headstart.heads.models import Model
+from headstart.heads.source import whole
+
+
+@dataclass(frozen=True)
+class Task:
+    """What every fitter starts from. device: `cpu` or `cuda`, for those that use torch."""
+
+    train: Features
+    tune: Features
+    standardization: Standardization
+    device: str
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A model, the settings that tell it from its rivals, and its curve if it has epochs."""
+
+    settings: dict[str, Any]
+    model: Model
+    curve: Curve
+
+
+class Score(NamedTuple):
+    """On the whole images of tune: top-1 accuracy, and the softmax's negative log-likelihood."""
+
+    top1: float
+    nll: float
+
+
+def score(models: Sequence[Model], tune: Features, standardization: Standardization) -> list[Score]:
+    """One score a model; NaN for one with weights that aren't finite."""
+    sound = [
+        index
+        for index, model in enumerate(models)
+        if all(np.isfinite(tensor).all() for tensor in model.tensors().values())
+    ]
+    sums = np.full((len(models), 2), np.nan)
+    sums[sound] = 0
+    for rows, values in finite_rows(whole(tune)):
+        x, labels = standardization(values[:, 0]), tune.examples.labels[rows]
+        for index in sound:
+            logits = models[index](x)
+            at_label = logits[np.arange(len(labels)), labels]
+            sums[index] += (
+                (logits.argmax(axis=1) == labels).sum(),
+                (logsumexp(logits, axis=1) - at_label).sum(),
+            )
+    return [Score(*means) for means in (sums / len(tune.examples)).tolist()]
+
+
+def best(scores: Sequence[Score]) -> int:
+    """The position of the highest top-1 accuracy; among equals, of the lowest likelihood loss.
+
+    Raises:
+        UserError: no candidate has a score, because all diverged.
+    """
+    sound = [index for index, found in enumerate(scores) if np.isfinite(found.nll)]
+    if not sound:
+        raise UserError("training diverged: lower the head's learning_rate or its weight_decay")
+    return min(sound, key=lambda index: (-scores[index].top1, scores[index].nll))

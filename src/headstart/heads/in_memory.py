@@ -1,0 +1,61 @@
+"""Heads that need all features at once: logistic regression and nearest neighbours."""
+
+import itertools
+
+import numpy as np
+
+from headstart import params
+from headstart.errors import UserError
+from headstart.heads.candidates import Candidate, Task
+from headstart.heads.models import Affine, NearestNeighbours, unit_rows
+from headstart.heads.source import OnDisk
+
+
+def logistic_regression(recipe: params.LogisticRegressionHead, task: Task) -> list[Candidate]:
+    """scikit-learn's, multinomial; a candidate a `c`, each started from the one before it."""
+    from sklearn.linear_model import LogisticRegression  # a second of imports
+
+    x, labels = _rows(task, recipe.kind)
+    fitter = LogisticRegression(
+        max_iter=recipe.max_iterations,
+        class_weight="balanced" if recipe.class_weights == "balanced" else None,
+        warm_start=True,
+    )
+    found = []
+    for c in recipe.c:
+        fitter.set_params(C=c).fit(x, labels)
+        weight, bias = np.asarray(fitter.coef_), np.asarray(fitter.intercept_)
+        if len(weight) == 1:
+            # Of two classes it gives the difference of their scores.
+            weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
+        model = Affine(weight.astype(np.float32), bias.astype(np.float32))
+        found.append(Candidate({"c": c}, model, []))
+    return found
+
+
+def nearest_neighbours(recipe: params.NearestNeighboursHead, task: Task) -> list[Candidate]:
+    """A candidate a pair of `k` and `temperature`; all share one bank."""
+    x, labels = _rows(task, recipe.kind)
+    bank, classes = unit_rows(x), len(task.train.examples.classes)
+    return [
+        Candidate(
+            {"k": k, "temperature": temperature},
+            NearestNeighbours(bank, labels, classes, k, temperature),
+            [],
+        )
+        for k, temperature in itertools.product(recipe.k, recipe.temperature)
+    ]
+
+
+def _rows(task: Task, kind: str) -> tuple[np.ndarray, np.ndarray]:
+    """All images and views: x [N * V, D] float32, standardised, and labels [N * V]."""
+    values = task.train.values
+    if isinstance(values, OnDisk):
+        gigabytes = 4 * np.prod(values.shape) / 1e9
+        raise UserError(
+            f"{kind} holds all features at once, {gigabytes:.1f} GB; raise "
+            "train_head.memory_limit, or choose linear, mlp, ridge or lda"
+        )
+    images, views, width = values.shape
+    x = task.standardization(values.reshape(images * views, width).astype(np.float32))
+    return x, task.train.examples.labels.repeat(views)

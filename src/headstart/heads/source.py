@@ -1,0 +1,66 @@
+"""Features in memory where they fit its limit, left in their file where they don't."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import cast
+
+import h5py
+import numpy as np
+
+from headstart import h5
+from headstart.features import Features
+
+
+@dataclass(frozen=True)
+class OnDisk:
+    """Stands for `Features.values` where only slices of rows are read: `values[start:stop]`.
+
+    stored: [N, V, D]. views: how many of them, from the first, are seen. memory_limit: bytes of
+    features that may be held at a time.
+    """
+
+    stored: h5py.Dataset
+    views: int
+    memory_limit: int
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        images, _, width = self.stored.shape
+        return images, self.views, width
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.stored.dtype
+
+    def __getitem__(self, rows: slice) -> np.ndarray:
+        return self.stored[rows, : self.views]
+
+
+@contextmanager
+def opened(path: Path, memory_limit: int | None) -> Iterator[Features]:
+    """The features at `path`; their values are `OnDisk` if they exceed `memory_limit` bytes.
+
+    Raises:
+        UserError: the file is missing or was not written by `extract`.
+    """
+    with h5.open_existing(path) as file:
+        stored = h5.dataset(file, "features")
+        if memory_limit is None or stored.nbytes <= memory_limit:
+            values = stored[:]
+        else:
+            values = OnDisk(stored, stored.shape[1], memory_limit)
+        yield Features(
+            values=cast(np.ndarray, values),
+            views=h5.read_json(file, "views"),
+            examples=h5.read_examples(file),
+            provenance=h5.read_json(file, "provenance"),
+        )
+
+
+def whole(features: Features) -> Features:
+    """The same features with the view "whole" alone, which is the first; nothing is copied."""
+    values = features.values
+    first = replace(values, views=1) if isinstance(values, OnDisk) else values[:, :1]
+    return replace(features, values=first, views=features.views[:1])

@@ -1,0 +1,31 @@
+"""Shows what the caches take on disk; --prune deletes those that no current features need."""
+
+import argparse
+from pathlib import Path
+
+from headstart.params import Params
+from stages import parser, run
+
+FEATURES = Path("data/features")
+
+
+def cache(args: argparse.Namespace, params: Params) -> str:
+    from headstart import housekeeping
+    from headstart.rows import cache_root
+
+    lines, freed = [], 0
+    for found in housekeeping.caches(cache_root(), FEATURES, params.extract.backbones):
+        state = "needed" if found.needed else "not needed"
+        if args.prune and not found.needed:
+            removed = housekeeping.remove(found)
+            state = "deleted" if removed else "in use by a running stage"
+            freed += found.size * removed
+        name = found.path.relative_to(cache_root())
+        lines.append(f"{found.size / 1e6:>10,.1f} MB  {state:<10}  {name}")
+    return "\n".join([*lines, f"{cache_root()}: {len(lines)} caches, {freed / 1e6:,.1f} MB freed"])
+
+
+if __name__ == "__main__":
+    arguments = parser(__doc__)
+    arguments.add_argument("--prune", action="store_true", help="delete what is not needed")
+    run(cache, arguments)

@@ -1,0 +1,32 @@
+"""A backbone trained on end to end, from the head that was trained on its features."""
+
+import argparse
+
+from headstart.params import Params
+from stages import parser, run
+
+
+def finetune(args: argparse.Namespace, params: Params) -> str:
+    from headstart import finetuning
+    from headstart.end_to_end import Outputs
+    from headstart.heads import head
+    from headstart.images import open_images
+
+    with open_images(args.images) as images:
+        best = finetuning.finetune(
+            images,
+            params.zoo[args.backbone],
+            head.load(args.head / "head.safetensors"),
+            params.recipes[params.finetune.recipe],
+            params.finetune,
+            Outputs(args.model, args.predictions),
+            label=f"{args.backbone}-finetune",
+        )
+    return f"{args.backbone}: {best.tune_top1:.1%} of tune right after epoch {best.epoch}, the best"
+
+
+if __name__ == "__main__":
+    run(
+        finetune,
+        parser(__doc__, "images", "head", "model", "predictions", backbone="alias in zoo"),
+    )

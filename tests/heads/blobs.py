@@ -1,0 +1,62 @@
+"""Made-up features: one Gaussian blob a class, the same blobs in every split."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from headstart import h5
+from headstart.features import Features
+from headstart.params import LinearHead
+from tests import cases
+
+PROVENANCE = {"architecture": "resnet18", "weights": "0f0f", "input_size": 64}
+
+
+def features(
+    n: int = 120,
+    *,
+    classes: int = 4,
+    width: int = 16,
+    views: int = 1,
+    split: str = "train",
+    distance: float = 1.0,
+    dtype: type = np.float16,
+) -> Features:
+    """Labels in turn; the columns' means and scales differ, as a backbone's do."""
+    of = cases.examples(n, classes, split)
+    centres = distance * np.random.default_rng(0).normal(size=(classes, width))
+    rng = np.random.default_rng(sum(split.encode()))
+    x = centres[of.labels, None] + rng.normal(size=(n, views, width))
+    x = 1 + x * np.linspace(0.2, 1.5, width)
+    names = ["whole", *(f"augmented_{k}" for k in range(views - 1))]
+    return Features(x.astype(dtype), names, of, PROVENANCE)
+
+
+def save(path: Path, made: Features) -> None:
+    """The file that `extract` would write."""
+    with h5.create(path) as file:
+        file.create_dataset("features", data=made.values)
+        h5.write_json(file, "views", made.views)
+        h5.write_json(file, "provenance", made.provenance)
+        h5.write_examples(file, made.examples)
+
+
+def with_labels(made: Features, labels: np.ndarray) -> Features:
+    return replace(made, examples=replace(made.examples, labels=labels))
+
+
+def linear(**changed: Any) -> LinearHead:
+    recipe: dict[str, Any] = {
+        "kind": "linear",
+        "learning_rate": 0.01,
+        "learning_rate_decay": 0.9,
+        "weight_decay": 0.001,
+        "label_smoothing": 0.1,
+        "epochs": 5,
+        "batch_size": 32,
+        "standardize": True,
+        "seed": 0,
+    }
+    return LinearHead(**recipe | changed)

@@ -1,0 +1,64 @@
+"""The cache command as a user calls it: needed rows stay, whatever else is there goes."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from filelock import FileLock
+
+from headstart import h5
+from headstart.rows import ROWS, RowCache, cache_name
+from tests.cases import examples, run_stage
+
+PROVENANCE = {"architecture": "resnet50", "weights": "aa"}
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Features of the backbone `random`, its cache, an older one, and a training's leavings."""
+    monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "cache"))
+    with h5.create(tmp_path / "data/features/random/train.h5") as file:
+        file["features"] = np.zeros((4, 1, 3), np.float16)
+        h5.write_examples(file, examples(4))
+        h5.write_json(file, "views", ["whole"])
+        h5.write_json(file, "provenance", PROVENANCE)
+    for provenance in (PROVENANCE, {**PROVENANCE, "weights": "bb"}):
+        folder = tmp_path / "cache" / ROWS / cache_name(provenance, "float16")
+        RowCache(folder, 3, "float16").add(np.array([b"k" * 16]), np.zeros((1, 3)))
+    training = tmp_path / "cache" / "training" / "vgg16-00"
+    training.mkdir(parents=True)
+    (training / "checkpoint.pt").write_bytes(bytes(2_500_000))
+    return tmp_path
+
+
+def remaining(project: Path) -> set[str]:
+    return {path.name for path in (project / "cache").glob("*/*")}
+
+
+def test_sizes_are_shown_and_nothing_is_deleted(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = remaining(project)
+    run_stage(monkeypatch, project, "cache", extract={"backbones": ["random"]})
+    shown = capsys.readouterr().out
+    assert "       2.5 MB  not needed  training/vgg16-00" in shown
+    assert f"needed      rows/{cache_name(PROVENANCE, 'float16')}" in shown
+    assert "3 caches, 0.0 MB freed" in shown
+    assert remaining(project) == before
+
+
+def test_prune_keeps_what_the_current_features_came_from(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_stage(monkeypatch, project, "cache", "--prune", extract={"backbones": ["random"]})
+    assert remaining(project) == {cache_name(PROVENANCE, "float16")}
+    assert "2.5 MB freed" in capsys.readouterr().out
+
+
+def test_prune_leaves_what_a_running_stage_holds(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with FileLock(project / "cache/training/vgg16-00/lock"):
+        run_stage(monkeypatch, project, "cache", "--prune", extract={"backbones": ["random"]})
+    assert "vgg16-00" in remaining(project)
+    assert "in use by a running stage" in capsys.readouterr().out

@@ -1,0 +1,79 @@
+"""`extract` as a user calls it."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from headstart import features, h5
+from headstart.h5 import ClassLabel, Examples
+from headstart.images import digest
+from tests.cases import run_stage
+
+ZOO = {"tiny": {"architecture": "resnet10t", "weights": "none", "input_size": 32}}
+
+
+def images(path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (12, 16, 16, 3), np.uint8)
+    examples = Examples(
+        [f"image {i}" for i in range(12)], np.arange(12) % 2, [ClassLabel(c, c) for c in "ab"]
+    )
+    with h5.create(path) as file:
+        file["pixels"] = pixels
+        file["digest"] = np.array([np.frombuffer(digest(image), np.uint8) for image in pixels])
+        file["split"] = np.array(["train", "tune", "val"] * 4, "S5")
+        file["box"] = np.full((12, 4), np.nan, np.float32)
+        h5.write_examples(file, examples)
+
+
+def extract(monkeypatch: pytest.MonkeyPatch, folder: Path, zoo: dict[str, Any] = ZOO) -> None:
+    run_stage(
+        monkeypatch,
+        folder,
+        "extract",
+        *("--images", "images.h5", "--features", "features", "--backbone", "tiny"),
+        zoo=zoo,
+        extract={"backbones": list(zoo), "batch_size": 4, "device": "cpu"},
+    )
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "cache"))
+
+
+def test_features_with_their_provenance_and_a_line_of_figures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images(tmp_path / "images.h5")
+    extract(monkeypatch, tmp_path)
+    assert "tiny: 84 rows, 84 computed, the rest cached; " in capsys.readouterr().out
+    train, val = (features.load(tmp_path / "features" / f"{s}.h5") for s in ("train", "val"))
+    assert train.values.shape == (4, 1, 512)
+    assert val.values.shape == (4, 10, 512)
+    assert val.values.dtype == np.float16
+    assert val.provenance["architecture"] == "resnet10t"
+    assert val.provenance["preprocessing"]["input_size"] == 32
+    assert len(val.provenance["weights"]) == 64
+
+    before = (tmp_path / "features" / "val.h5").read_bytes()
+    extract(monkeypatch, tmp_path)
+    assert "84 rows, 0 computed" in capsys.readouterr().out
+    assert (tmp_path / "features" / "val.h5").read_bytes() == before
+
+
+def test_another_backbones_wrong_weights_are_found_before_this_ones_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images(tmp_path / "images.h5")
+    (tmp_path / "weights.safetensors").write_bytes(b"none")
+    wrong = {**ZOO["tiny"], "weights": str(tmp_path / "weights.safetensors")}
+    with pytest.raises(SystemExit, match="is not a file of weights that can be read safely"):
+        extract(monkeypatch, tmp_path, {**ZOO, "wrong": wrong})
+    assert not (tmp_path / "features").exists()
+
+
+def test_images_that_are_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SystemExit, match=r"error: images\.h5 is missing; `dvc repro` makes it"):
+        extract(monkeypatch, tmp_path)

@@ -1,0 +1,75 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from headstart import predictions
+from tests import cases
+from tests.heads import blobs
+
+TRAIN = ("--features", "features", "--model", "model/random-linear", "--head")
+PREDICT = (*TRAIN[:4], "--predictions", "predictions/random-linear")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for split, views in (("train", 2), ("tune", 10), ("val", 10), ("test", 10)):
+        blobs.save(
+            tmp_path / "features" / f"{split}.h5", blobs.features(60, views=views, split=split)
+        )
+    return tmp_path
+
+
+def test_from_features_to_predictions(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    cases.run_stage(monkeypatch, folder, "train_head", *TRAIN, "linear")
+    said = capsys.readouterr().out
+    assert said.startswith("random-linear: top-1 ")
+    assert said.endswith(" on 60 tune images after 15 epochs\n")
+    model = folder / "model" / "random-linear"
+    curve = (model / "curve.tsv").read_text().splitlines()
+    assert curve[0].split("\t") == ["epoch", "train_loss", "train_top1", "tune_loss", "tune_top1"]
+    assert [line.split("\t")[0] for line in curve[1:]] == [str(e) for e in range(1, 16)]
+    assert ">cross-entropy<" in (model / "curve.svg").read_text()
+
+    cases.run_stage(monkeypatch, folder, "predict", *PREDICT)
+    assert capsys.readouterr().out == (
+        "random-linear: scored 60 tune, 60 val, 60 test images for 4 classes\n"
+    )
+    val = predictions.load(folder / "predictions" / "random-linear" / "val.h5")
+    assert val.logits.shape == (60, 10, 4)
+    averaged = val.logits.mean(axis=1).argmax(axis=1)
+    assert (averaged == val.examples.labels).mean() > 0.8
+    assert np.isfinite(val.logits).all()
+
+
+def test_the_same_features_give_the_same_bytes(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    made = []
+    for _ in range(2):
+        cases.run_stage(monkeypatch, folder, "train_head", *TRAIN, "linear")
+        made.append({f.name: f.read_bytes() for f in (folder / "model/random-linear").iterdir()})
+    assert made[0] == made[1]
+
+
+def test_a_dataset_may_have_no_test_split(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    (folder / "features" / "test.h5").unlink()
+    cases.run_stage(monkeypatch, folder, "train_head", *TRAIN, "linear")
+    cases.run_stage(monkeypatch, folder, "predict", *PREDICT)
+    assert {file.name for file in (folder / "predictions" / "random-linear").iterdir()} == {
+        "tune.h5",
+        "val.h5",
+    }
+
+
+def test_an_unknown_head_is_one_line(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    with pytest.raises(SystemExit, match=r"^error: heads has no 'liner'; did you mean 'linear'"):
+        cases.run_stage(monkeypatch, folder, "train_head", *TRAIN, "liner")
+
+
+def test_predict_imports_no_torch(folder: Path):
+    code = "import sys, headstart.heads.head, headstart.predictions; print('torch' in sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout == "False\n"

@@ -1,0 +1,85 @@
+"""`dvc repro` as a user calls it, on a small folder of images, in a copy of the project."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+ROOT = Path(__file__).parent.parent
+COPIED = (".dvc/config", ".dvc/.gitignore", ".dvcignore", "dvc.yaml", "stages", "src", "data/raw")
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """The project with twelve images of each of two colours, and params that take seconds."""
+    for name in COPIED:
+        source, target = ROOT / name, tmp_path / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, target)
+    rng = np.random.default_rng(0)
+    for colour, mean in (("rot", (200, 60, 60)), ("grün", (60, 200, 60))):
+        folder = tmp_path / "images" / colour
+        folder.mkdir(parents=True)
+        for number in range(12):
+            pixels = rng.normal(mean, 40, (16, 16, 3)).clip(0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / f"{number}.png")
+
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    params["dataset"] = {"name": "image_folder", "path": "images", "val_fraction": 0.25}
+    params["zoo"]["tiny"] = {"architecture": "resnet10t", "weights": "none", "input_size": 32}
+    params["extract"] |= {"backbones": ["tiny"], "batch_size": 4, "device": "cpu"}
+    params["train_head"]["heads"] = ["linear"]
+    params["train_scratch"]["networks"] = []
+    params["tsne"]["perplexity"] = 2
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+    return tmp_path
+
+
+def repro(project: Path) -> str:
+    """What `dvc repro` prints; it must succeed."""
+    environment = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "HF_HUB_OFFLINE": "1",
+    }
+    environment.pop("HEADSTART_CACHE", None)
+    if not (project / ".git").exists():
+        subprocess.run(["git", "init", "-q"], cwd=project, check=True)
+    ran = subprocess.run(
+        ["dvc", "repro"], cwd=project, env=environment, capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    return ran.stdout
+
+
+def ran(output: str) -> list[str]:
+    lines = output.splitlines()
+    return [line.split("'")[1] for line in lines if line.startswith("Running stage")]
+
+
+def test_from_a_folder_of_images_to_a_comparison_and_only_what_an_edit_makes_necessary(
+    project: Path,
+) -> None:
+    head = ["train_head@tiny-linear", "predict@tiny-linear", "evaluate@tiny-linear"]
+    first = ran(repro(project))
+    assert sorted(first) == sorted(
+        ["prepare", "resize", "extract@tiny", *head, "tsne@tiny", "compare"]
+    )
+    assert "tiny-linear" in (project / "report" / "comparison.md").read_text()
+    assert (project / "report" / "tsne" / "tiny.svg").is_file()
+    assert (project / "results" / "tiny-linear" / "per_class.tsv").is_file()
+
+    assert ran(repro(project)) == []
+
+    params = yaml.safe_load((project / "params.yaml").read_text())
+    params["heads"]["linear"]["epochs"] = 3
+    (project / "params.yaml").write_text(yaml.safe_dump(params))
+    assert ran(repro(project)) == [*head, "compare"]
