@@ -4,6 +4,7 @@ import json
 import shutil
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
+from inspect import getfile
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from safetensors.torch import load_file
 from torch import nn
 from tqdm import tqdm
 
-from headstart import predictions
+from headstart import augmentation, optimisers, papers, predictions, schedules, training
 from headstart.augmentation import Input, shrunk
 from headstart.errors import UserError
 from headstart.heads import curve as curves
@@ -29,6 +30,12 @@ from headstart.views import WHOLE
 
 BLOCK = 1024
 """Images read at once."""
+
+TRAINING_CODE = [
+    *(Path(getfile(module)) for module in (augmentation, optimisers, schedules, training)),
+    *sorted(Path(getfile(papers)).parent.glob("*.py")),
+]
+"""An edit of these begins training anew; an edit of a plot or a message doesn't."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +61,8 @@ def fit(
     """Trains the network and writes all of `outputs`.
 
     identity: plain JSON that says what `network` is; kept in the model. Returns the epoch that was
-    best on tune, whose weights were kept. A run that was killed goes on after its last whole epoch.
+    best on tune, whose weights were kept. A run that was killed goes on after its last whole epoch,
+    and one that has finished only writes its outputs again.
 
     Raises:
         UserError: training diverged.
@@ -81,7 +89,6 @@ def fit(
                 network.load_state_dict(load_file(snapshot))
                 folder = outputs.predictions / snapshot.stem
                 predict(network, images, task.input, device, folder)
-    shutil.rmtree(workspace)
     return max(curve, key=lambda epoch: epoch.tune_top1)
 
 
@@ -144,8 +151,12 @@ def read_pixels(images: Images, rows: np.ndarray, side: int) -> torch.Tensor:
 
 
 def fingerprint(images: Images, identity: dict[str, Any], recipe: Recipe) -> str:
-    """What a checkpoint belongs to: the network, the recipe and the images of train and tune."""
+    """What a checkpoint belongs to: the network, the recipe, the images of train and tune, and the
+    code that training runs.
+    """
     digest = blake2b(json.dumps(identity, sort_keys=True).encode(), digest_size=8)
+    for path in TRAINING_CODE:
+        digest.update(path.read_bytes())
     digest.update(recipe.model_dump_json().encode())
     digest.update(json.dumps([label.id for label in images.examples.classes]).encode())
     for split in ("train", "tune"):

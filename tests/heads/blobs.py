@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import TypeAdapter
 
 from headstart import h5
 from headstart.features import Features
-from headstart.params import LinearHead
+from headstart.params import Head, LinearHead, MLPHead, SweepHead
 from tests import cases
 
 PROVENANCE = {"architecture": "resnet18", "weights": "0f0f", "input_size": 64}
@@ -47,16 +48,26 @@ def with_labels(made: Features, labels: np.ndarray) -> Features:
     return replace(made, examples=replace(made.examples, labels=labels))
 
 
-def linear(**changed: Any) -> LinearHead:
-    recipe: dict[str, Any] = {
-        "kind": "linear",
+def recipe(kind: str, **settings: Any) -> Any:
+    """A validated recipe; gradient heads' settings have defaults here."""
+    trained: dict[str, Any] = {
         "learning_rate": 0.01,
         "learning_rate_decay": 0.9,
         "weight_decay": 0.001,
         "label_smoothing": 0.1,
         "epochs": 5,
         "batch_size": 32,
-        "standardize": True,
         "seed": 0,
     }
-    return LinearHead(**recipe | changed)
+    defaults = {"standardize": True} | (trained if kind in ("linear", "mlp") else {})
+    return TypeAdapter(Head).validate_python({"kind": kind} | defaults | settings)
+
+
+def linear(**changed: Any) -> LinearHead:
+    return recipe("linear", **changed)
+
+
+def sweep(head: LinearHead | MLPHead, over: dict[str, list[Any]], **changed: Any) -> SweepHead:
+    return SweepHead.model_validate(
+        {"kind": "sweep", "head": head.model_dump(), "over": over, **changed}
+    )

@@ -1,14 +1,20 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.utils.class_weight import compute_class_weight
 from torch import nn
 from torch.nn import functional as F
 
 from headstart.errors import UserError
+from headstart.heads.class_weights import class_weights
 from headstart.heads.fit import fit
 from headstart.heads.gradient import smoothed_cross_entropy
+from headstart.heads.network import Network
+from tests import cases
 from tests.heads import blobs
 
 
@@ -82,6 +88,69 @@ def test_training_is_torch_s_own_adam_loss_and_decay():
     )
 
 
+def test_balanced_classes_weigh_as_scikit_learn_s():
+    logits, labels = torch.randn(6, 1, 3), torch.tensor([0, 0, 0, 0, 1, 2])
+    examples = replace(cases.examples(6, classes=3), labels=labels.numpy())
+    weights = class_weights("balanced", examples)
+    np.testing.assert_allclose(
+        weights, compute_class_weight("balanced", classes=np.arange(3), y=labels.numpy())
+    )
+    of_images = torch.from_numpy(weights).float()[labels]
+    losses, _ = smoothed_cross_entropy(logits, labels, torch.zeros(1), of_images)
+    by_hand = F.cross_entropy(logits[:, 0], labels, reduction="none") * of_images
+    torch.testing.assert_close(losses[:, 0], by_hand)
+    # The mean over all images is torch's own weighted mean.
+    torch_s = F.cross_entropy(logits[:, 0], labels, weight=torch.from_numpy(weights).float())
+    torch.testing.assert_close(losses.mean(), torch_s)
+
+
+def test_balanced_training_favours_the_rare_class():
+    train, tune = blobs.features(400, distance=0.3), blobs.features(200, split="tune", distance=0.3)
+    kept = np.flatnonzero((train.examples.labels != 3) | (np.arange(400) < 20))
+    rare = replace(train, values=train.values[kept], examples=train.examples[kept])
+    recalls = []
+    for weights in ("none", "balanced"):
+        head = fit(blobs.linear(class_weights=weights), rare, tune).head
+        of_rare = head.logits(tune)[:, 0].argmax(1)[tune.examples.labels == 3]
+        recalls.append((of_rare == 3).mean())
+    assert recalls[1] > recalls[0] + 0.1
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh", "gelu"])
+def test_networks_give_the_logits_of_their_models(activation: str):
+    network = Network(2, [5, 7, 6, 3], activation, 0.5, 0, torch.device("cpu"))
+    with torch.no_grad():
+        for tensor in (*network.weights, *network.biases):
+            tensor.copy_(torch.randn(tensor.shape))
+    x = torch.randn(4, 5)
+    logits = network(x, training=False).detach()
+    for m, model in enumerate(network.models()):
+        np.testing.assert_allclose(model(x.numpy()), logits[:, m], rtol=1e-4, atol=1e-5)
+
+
+def test_dropout_drops_its_share_and_keeps_the_mean():
+    network = Network(1, [1000, 3], "relu", 0.2, 0, torch.device("cpu"))
+    dropped = network._dropped(torch.ones(50, 1000))
+    assert (dropped == 0).float().mean().item() == pytest.approx(0.2, abs=0.01)
+    assert set(dropped.unique().tolist()) == {0.0, 1.25}
+
+
+def test_an_mlp_learns_what_no_linear_head_can():
+    rng = np.random.default_rng(0)
+    train, tune = (
+        blobs.features(n, classes=2, split=s) for n, s in ((800, "train"), (200, "tune"))
+    )
+    for made in (train, tune):  # exclusive or
+        signs = rng.choice([-1, 1], size=(len(made.examples), 2))
+        made.values[:, 0] = rng.normal(scale=0.1, size=made.values[:, 0].shape)
+        made.values[:, 0, :2] += signs
+        made.examples.labels[:] = signs.prod(axis=1) > 0
+    linear = fit(blobs.linear(epochs=20), train, tune)
+    mlp = fit(blobs.recipe("mlp", hidden=[16], epochs=20, dropout=0.0), train, tune)
+    assert linear.score.top1 < 0.7
+    assert mlp.score.top1 > 0.95
+
+
 def test_one_seed_one_head_and_another_seed_another():
     train, tune = blobs.features(90), blobs.features(40, split="tune")
     weights = [
@@ -99,6 +168,16 @@ def test_every_view_of_an_image_is_drawn():
     tune = blobs.features(40, split="tune")
     fitted = fit(blobs.linear(epochs=20, standardize=False), train, tune)
     assert fitted.curve[-1].tune_top1 > 0.8
+
+
+def test_views_may_be_left_out():
+    train, tune = blobs.features(90, views=3), blobs.features(40, split="tune")
+    alone = replace(train, values=train.values[:, :1].copy(), views=["whole"])
+    without, of_whole = (
+        fit(blobs.linear(train_views=views), made, tune).head.model.tensors()["weight"]
+        for views, made in (("whole", train), ("all", alone))
+    )
+    np.testing.assert_array_equal(without, of_whole)
 
 
 def test_a_diverged_training_is_an_error():

@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -27,8 +28,7 @@ def test_from_features_to_predictions(
 ):
     cases.run_stage(monkeypatch, folder, "train_head", *TRAIN, "linear")
     said = capsys.readouterr().out
-    assert said.startswith("random-linear: top-1 ")
-    assert said.endswith(" on 60 tune images after 15 epochs\n")
+    assert re.fullmatch(r"random-linear: 60 train images, top-1 \d+\.\d% on 60 tune images\n", said)
     model = folder / "model" / "random-linear"
     curve = (model / "curve.tsv").read_text().splitlines()
     assert curve[0].split("\t") == ["epoch", "train_loss", "train_top1", "tune_loss", "tune_top1"]
@@ -44,6 +44,30 @@ def test_from_features_to_predictions(
     averaged = val.logits.mean(axis=1).argmax(axis=1)
     assert (averaged == val.examples.labels).mean() > 0.8
     assert np.isfinite(val.logits).all()
+
+
+def test_a_choice_leaves_its_surface(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    cases.run_stage(monkeypatch, folder, "train_head", *TRAIN, "lda")
+    assert " (of 12: shrinkage 0." in capsys.readouterr().out
+    model = folder / "model" / "random-linear"
+    assert {f.name for f in model.iterdir()} == {"head.safetensors", "surface.tsv", "surface.svg"}
+    assert len((model / "surface.tsv").read_text().splitlines()) == 1 + 12
+    assert ">shrinkage<" in (model / "surface.svg").read_text()
+
+
+def test_features_above_the_memory_limit_are_streamed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    limit = {"memory_limit": "1KB"}
+    cases.run_stage(monkeypatch, folder, "train_head", *TRAIN, "linear", train_head=limit)
+    assert "60 train images, top-1 9" in capsys.readouterr().out
+    too_big = r"^error: nearest_neighbours holds all features at once"
+    with pytest.raises(SystemExit, match=too_big):
+        cases.run_stage(
+            monkeypatch, folder, "train_head", *TRAIN, "nearest_neighbours", train_head=limit
+        )
 
 
 def test_the_same_features_give_the_same_bytes(folder: Path, monkeypatch: pytest.MonkeyPatch):

@@ -75,7 +75,24 @@ def test_writes_model_curve_and_predictions(
         predictions.load(path / "val.h5") for path in (snapshots[-1], snapshots[0].parent)
     )
     assert np.array_equal(last.logits, kept.logits)
-    assert not list((folder / "cache" / "training").iterdir())
+
+
+def test_what_was_trained_is_written_again_without_training(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def outputs() -> dict[str, bytes]:
+        cases.run_stage(
+            monkeypatch, folder, "train_scratch", *PATHS, "--network", "small", **CHANGES
+        )
+        found = [*(folder / "model").rglob("*.*"), *(folder / "predictions").rglob("*.*")]
+        return {path.name: path.read_bytes() for path in found}
+
+    def no_step(*_: object) -> None:
+        raise AssertionError("it trains again")
+
+    first = outputs()
+    monkeypatch.setattr("headstart.training.descend", no_step)
+    assert outputs() == first
 
 
 def test_classes_without_training_images_are_said(folder: Path, monkeypatch: pytest.MonkeyPatch):

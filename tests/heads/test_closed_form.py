@@ -1,0 +1,99 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.linear_model import Ridge, RidgeClassifier
+
+from headstart.features import Features
+from headstart.heads import closed_form
+from headstart.heads.candidates import Task
+from headstart.heads.class_weights import class_weights
+from headstart.heads.fit import fit
+from headstart.heads.head import Standardization
+from tests.heads import blobs
+
+
+def task(standardized: bool) -> Task:
+    """Unbalanced, far from zero and wider than class means alone: nothing cancels by chance."""
+    made = blobs.features(240, views=2, width=24, distance=0.6, dtype=np.float32)
+    kept = np.flatnonzero((made.examples.labels != 1) | (np.arange(240) < 100))
+    train = replace(made, values=made.values[kept] + 20, examples=made.examples[kept])
+    tune = blobs.features(80, split="tune", width=24, distance=0.6, dtype=np.float32)
+    tune = replace(tune, values=tune.values + 20)
+    to = Standardization.of(train) if standardized else Standardization.identity(24)
+    return Task(train, tune, to, "cpu")
+
+
+def rows(features: Features, to: Standardization) -> tuple[np.ndarray, np.ndarray]:
+    x = to(features.values.reshape(-1, features.width)).astype(np.float64)
+    return x, features.examples.labels.repeat(features.values.shape[1])
+
+
+@pytest.mark.parametrize("standardized", [True, False])
+@pytest.mark.parametrize("weights", ["none", "balanced"])
+def test_ridge_is_scikit_learn_s(standardized: bool, weights: str):
+    made = task(standardized)
+    recipe = blobs.recipe("ridge", strengths=[0.1, 10, 1000], class_weights=weights)
+    x, labels = rows(made.train, made.standardization)
+    of_rows = class_weights(weights, made.train.examples)[labels]
+    for candidate in closed_form.ridge(recipe, made):
+        reference = Ridge(alpha=candidate.settings["strength"])
+        reference.fit(x, 4 * np.eye(4)[labels], sample_weight=of_rows)
+        tensors = candidate.model.tensors()
+        np.testing.assert_allclose(tensors["weight"], reference.coef_, rtol=1e-3, atol=1e-4)
+        test, _ = rows(made.tune, made.standardization)
+        np.testing.assert_allclose(
+            candidate.model(test.astype(np.float32)), reference.predict(test), rtol=1e-3, atol=1e-3
+        )
+        if weights == "none":
+            classifier = RidgeClassifier(alpha=candidate.settings["strength"]).fit(x, labels)
+            ours = candidate.model(test.astype(np.float32)).argmax(axis=1)
+            assert (ours == classifier.predict(test)).mean() > 0.98
+
+
+@pytest.mark.parametrize("standardized", [True, False])
+def test_lda_is_scikit_learn_s(standardized: bool):
+    made = task(standardized)
+    recipe = blobs.recipe("lda", shrinkages=[0.01, 0.3, 1])
+    x, labels = rows(made.train, made.standardization)
+    test, _ = rows(made.tune, made.standardization)
+    for candidate in closed_form.lda(recipe, made):
+        reference = LinearDiscriminantAnalysis("lsqr", shrinkage=candidate.settings["shrinkage"])
+        scores = reference.fit(x, labels).decision_function(test)
+        found = candidate.model(test.astype(np.float32))
+        # Scores may differ by what all classes have in common.
+        np.testing.assert_allclose(
+            found - found.mean(axis=1, keepdims=True),
+            scores - scores.mean(axis=1, keepdims=True),
+            rtol=2e-2,
+            atol=2e-2,
+        )
+        assert (found.argmax(axis=1) == scores.argmax(axis=1)).mean() > 0.98
+
+
+def test_balanced_lda_has_equal_priors():
+    made = task(True)
+    [plain], [balanced] = (
+        closed_form.lda(blobs.recipe("lda", shrinkages=[1.0], class_weights=weights), made)
+        for weights in ("none", "balanced")
+    )
+    test, _ = rows(made.tune, made.standardization)
+    rare = [(m.model(test.astype(np.float32)).argmax(1) == 1).mean() for m in (plain, balanced)]
+    assert rare[1] > rare[0]
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        blobs.recipe("ridge", strengths=[0.01, 1, 100, 1e6]),
+        blobs.recipe("lda", shrinkages=[0.01, 0.1, 0.5, 1]),
+    ],
+)
+def test_tune_chooses_the_strength(recipe):
+    shape = {"width": 64, "classes": 8, "distance": 0.25}
+    train, tune = blobs.features(80, **shape), blobs.features(200, split="tune", **shape)
+    fitted = fit(recipe, train, tune)
+    assert fitted.score.top1 == max(score.top1 for score in fitted.surface.scores)
+    assert len({score.top1 for score in fitted.surface.scores}) > 1
+    assert fitted.curve == []

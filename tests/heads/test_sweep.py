@@ -1,0 +1,107 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from headstart.heads import candidates, surface, sweep
+from headstart.heads.candidates import Task
+from headstart.heads.fit import fit
+from headstart.heads.head import Standardization
+from tests.heads import blobs
+
+TRAIN, TUNE = blobs.features(100, views=2), blobs.features(60, split="tune")
+TASK = Task(TRAIN, TUNE, Standardization.of(TRAIN), "cpu")
+
+
+@pytest.mark.parametrize(
+    ("kind", "fixed", "over"),
+    [
+        (
+            "linear",
+            {},
+            {
+                "learning_rate": [0.003, 0.02],
+                "learning_rate_decay": [0.5, 1],
+                "weight_decay": [0, 0.1],
+                "label_smoothing": [0, 0.2],
+            },
+        ),
+        ("linear", {}, {"seed": [3, 4], "dropout": [0, 0.3], "learning_rate": [0.003, 0.02]}),
+        ("mlp", {"hidden": [8]}, {"hidden": [[8], [6, 5]], "dropout": [0, 0.3], "seed": [0, 1]}),
+    ],
+)
+def test_every_point_is_what_a_run_of_its_own_gives(kind: str, fixed: dict, over: dict):
+    head = blobs.recipe(kind, epochs=2, **fixed)
+    swept = sweep.fit(blobs.sweep(head, over), TASK)
+    assert len(swept) == np.prod([len(values) for values in over.values()])
+    for candidate in swept:
+        alone = fit(blobs.recipe(kind, epochs=2, **fixed | candidate.settings), TRAIN, TUNE)
+        for name, tensor in alone.head.model.tensors().items():
+            found = candidate.model.tensors()[name]
+            np.testing.assert_allclose(found, tensor, rtol=1e-3, atol=1e-5)
+        for ours, theirs in zip(candidate.curve, alone.curve, strict=True):
+            assert ours.tune_loss == pytest.approx(theirs.tune_loss, rel=1e-3)
+            assert ours.train_loss == pytest.approx(theirs.train_loss, rel=1e-3)
+
+
+def test_many_points_are_trained_in_parts(monkeypatch: pytest.MonkeyPatch):
+    recipe = blobs.sweep(blobs.linear(epochs=1), {"learning_rate": [0.1, 0.2, 0.3, 0.4, 0.5]})
+    at_once = sweep.fit(recipe, TASK)
+    monkeypatch.setattr(sweep, "AT_ONCE", 2)
+    for whole, part in zip(at_once, sweep.fit(recipe, TASK), strict=True):
+        assert whole.settings == part.settings
+        np.testing.assert_allclose(
+            whole.model.tensors()["weight"], part.model.tensors()["weight"], rtol=1e-4, atol=1e-6
+        )
+
+
+def test_a_sample_is_of_the_grid_and_by_seed():
+    over = {"learning_rate": [0.1, 0.2, 0.3], "seed": [0, 1, 2, 3], "dropout": [0, 0.5]}
+    grid = sweep.settings(blobs.sweep(blobs.linear(), over))
+    assert len(grid) == 24
+    drawn = [sweep.settings(blobs.sweep(blobs.linear(), over, sample=9, seed=s)) for s in (0, 0, 1)]
+    assert drawn[0] == drawn[1] != drawn[2]
+    assert len({str(point) for point in drawn[0]}) == 9
+    assert all(point in grid for point in drawn[0])
+
+
+def test_tune_chooses_and_a_diverged_point_does_not_matter(tmp_path: Path):
+    over = {"learning_rate": [1e38, 1e-6, 0.02], "weight_decay": [0, 0.001]}
+    fitted = fit(blobs.sweep(blobs.linear(), over), TRAIN, TUNE)
+    top1 = [score.top1 for score in fitted.surface.scores]
+    assert np.isnan(top1[:2]).all()
+    assert fitted.score.top1 == max(top1[2:])
+    assert fitted.settings["learning_rate"] == 0.02
+    by_hand = (fitted.head.logits(TUNE)[:, 0].argmax(1) == TUNE.examples.labels).mean()
+    assert fitted.score.top1 == pytest.approx(by_hand)
+
+    surface.write(tmp_path / "surface.tsv", fitted.surface)
+    header, *lines = [
+        line.split("\t") for line in (tmp_path / "surface.tsv").read_text().splitlines()
+    ]
+    assert header == ["learning_rate", "weight_decay", "tune_top1", "tune_nll", "chosen"]
+    assert len(lines) == 6
+    assert [line[0] for line in lines if line[4] == "1"] == ["0.02"]
+    assert lines[0][2] == "nan"
+    surface.draw(tmp_path / "surface.svg", fitted.surface)
+    assert ">weight_decay<" in (tmp_path / "surface.svg").read_text()
+
+
+def test_equals_go_by_likelihood():
+    scores = [candidates.Score(0.5, 2.0), candidates.Score(0.6, 2.0), candidates.Score(0.6, 1.0)]
+    assert candidates.best(scores) == 2
+
+
+@pytest.mark.parametrize(
+    ("over", "message"),
+    [
+        ({"learnin_rate": [0.1]}, "can't vary 'learnin_rate'; did you mean 'learning_rate'"),
+        ({"standardize": [True]}, "can't vary 'standardize'"),
+        ({"learning_rate": [0.1, -1]}, "learning_rate can't be -1: Input should be greater than 0"),
+        ({}, "at least 1"),
+    ],
+)
+def test_impossible_sweeps_are_refused(over: dict, message: str):
+    with pytest.raises(ValidationError, match=message):
+        blobs.sweep(blobs.linear(), over)
