@@ -23,7 +23,7 @@ def features(
     views: int = 1,
     split: str = "train",
     distance: float = 1.0,
-    dtype: type = np.float16,
+    dtype: Any = np.float16,
 ) -> Features:
     """Labels in turn; the columns' means and scales differ, as a backbone's do."""
     of = cases.examples(n, classes, split)

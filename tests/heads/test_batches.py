@@ -94,7 +94,7 @@ def test_streaming_holds_no_more_than_its_limit(tmp_path: Path, monkeypatch: pyt
 
 @pytest.mark.parametrize("recipe", [blobs.linear(), blobs.recipe("lda", shrinkages=[0.1, 0.5])])
 def test_streamed_features_train_as_well(tmp_path: Path, recipe: Any):
-    shape = {"width": 64, "classes": 10, "distance": 0.4, "views": 2}
+    shape: dict[str, Any] = {"width": 64, "classes": 10, "distance": 0.4, "views": 2}
     train = blobs.features(1000, **shape)
     tune = blobs.features(1000, split="tune", **shape | {"views": 1})
     in_memory = fit(recipe, train, tune)

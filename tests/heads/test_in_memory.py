@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy.special import softmax
@@ -36,9 +38,9 @@ def test_nearest_neighbours_are_scikit_learn_s(k: int, temperature: float):
     tune = blobs.features(40, split="tune", distance=0.4, dtype=np.float32)
     recipe = blobs.recipe("nearest_neighbours", k=[k], temperature=[temperature], standardize=False)
     head = fit(recipe, train, tune).head
-    reference = KNeighborsClassifier(
-        k, metric="cosine", weights=lambda distance: np.exp((1 - distance) / temperature)
-    ).fit(train.values[:, 0], train.examples.labels)
+    votes: Any = lambda distance: np.exp((1 - distance) / temperature)  # noqa: E731
+    reference = KNeighborsClassifier(k, metric="cosine", weights=votes)
+    reference.fit(train.values[:, 0], train.examples.labels)
     expected = reference.predict_proba(val.values[:, 0])
     found = np.exp(head.logits(val)[:, 0])
     np.testing.assert_allclose(found, np.maximum(expected, 1e-6), atol=2e-3)

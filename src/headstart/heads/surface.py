@@ -48,12 +48,14 @@ def draw(path: Path, surface: Surface) -> None:
             x, ticks = _positions(values)
             axes.plot(x, top1, ".", color="#b0b0b0", label="candidate")
             at = np.unique(x)
-            axes.plot(at, [np.nanmax(top1[x == one], initial=0) for one in at], label="best")
+            axes.plot(at, [np.fmax.reduce(top1[x == one]) for one in at], label="best of each")
             axes.plot(x[surface.chosen], top1[surface.chosen], "o", color="#c0392b", label="chosen")
             axes.set_xlabel(key)
-            axes.set_xticks(list(ticks), [str(value) for value in ticks.values()])
+            crowded = len(ticks) > 5
+            labels = [str(value) for value in ticks.values()]
+            axes.set_xticks(list(ticks), labels, rotation=60 if crowded else 0)
         panels[0].set_ylabel("top-1 accuracy on tune (%)")
-        panels[0].legend(loc="lower left")
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper left", ncols=3)
 
 
 def _positions(values: Sequence[Any]) -> tuple[np.ndarray, dict[float, Any]]:

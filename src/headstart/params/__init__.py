@@ -1,0 +1,196 @@
+"""params.yaml as one validated model: a typo is found here, in a second, not after hours of work.
+
+Every stage validates the whole file before it does anything. A section bears the name of its
+stage; `zoo`, `heads`, `networks`, `recipes` and `ensembles` are tables of short aliases that the
+stages' sections choose from.
+"""
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+import yaml
+from pydantic import Discriminator, ValidationError, model_validator
+from pydantic_core import ErrorDetails
+
+from headstart.errors import UserError, did_you_mean
+from headstart.params.backbones import Backbone, Extract, timm_architectures
+from headstart.params.data import ImageFolder, PhotoPatches, Prepare, Resize, TinyImageNet
+from headstart.params.heads import (
+    Head,
+    LDAHead,
+    LinearHead,
+    LogisticRegressionHead,
+    MLPHead,
+    NearestNeighboursHead,
+    RidgeHead,
+    SweepHead,
+    TrainHead,
+)
+from headstart.params.reporting import TSNE, Ensemble, EnsembleOf, Evaluate
+from headstart.params.section import Alias, Section
+from headstart.params.training import (
+    SGD,
+    Adam,
+    AdamW,
+    Augmentation,
+    Cosine,
+    ExponentialDecay,
+    Finetune,
+    Network,
+    Optimiser,
+    PlateauDecay,
+    Recipe,
+    RMSProp,
+    Schedule,
+    TrainScratch,
+)
+
+__all__ = [
+    "SGD",
+    "Adam",
+    "AdamW",
+    "Augmentation",
+    "Backbone",
+    "Cosine",
+    "ExponentialDecay",
+    "Finetune",
+    "Head",
+    "ImageFolder",
+    "LDAHead",
+    "LinearHead",
+    "LogisticRegressionHead",
+    "MLPHead",
+    "NearestNeighboursHead",
+    "Network",
+    "Optimiser",
+    "Params",
+    "PhotoPatches",
+    "PlateauDecay",
+    "Prepare",
+    "RMSProp",
+    "Recipe",
+    "RidgeHead",
+    "Schedule",
+    "Section",
+    "SweepHead",
+    "TinyImageNet",
+    "TrainScratch",
+    "load",
+    "timm_architectures",
+]
+
+
+class Params(Section):
+    dataset: Annotated[PhotoPatches | TinyImageNet | ImageFolder, Discriminator("name")]
+    prepare: Prepare
+    resize: Resize
+    zoo: dict[Alias, Backbone]
+    extract: Extract
+    heads: dict[Alias, Head]
+    train_head: TrainHead
+    recipes: dict[Alias, Recipe]
+    networks: dict[Alias, Network]
+    train_scratch: TrainScratch
+    finetune: Finetune
+    ensembles: dict[Alias, EnsembleOf]
+    ensemble: Ensemble
+    evaluate: Evaluate
+    tsne: TSNE
+
+    @model_validator(mode="after")
+    def _aliases_exist(self) -> Self:
+        for key, chosen, table, name in (
+            ("extract.backbones", self.extract.backbones, self.zoo, "zoo"),
+            ("train_head.heads", self.train_head.heads, self.heads, "heads"),
+            ("train_scratch.networks", self.train_scratch.networks, self.networks, "networks"),
+            ("finetune.backbones", self.finetune.backbones, self.zoo, "zoo"),
+            ("finetune.head", [self.finetune.head], self.heads, "heads"),
+            ("finetune.recipe", [self.finetune.recipe], self.recipes, "recipes"),
+            *(
+                (f"networks.{alias}.recipe", [network.recipe], self.recipes, "recipes")
+                for alias, network in self.networks.items()
+            ),
+            ("ensemble.ensembles", self.ensemble.ensembles, self.ensembles, "ensembles"),
+        ):
+            for alias in chosen:
+                if alias not in table:
+                    raise ValueError(
+                        f"{key}: {name} has no '{alias}'; {did_you_mean(alias, table)}"
+                    )
+            if len(set(chosen)) < len(chosen):
+                raise ValueError(f"{key}: an alias stands there twice; name each once")
+        return self
+
+    @model_validator(mode="after")
+    def _ensembles_are_of_active_runs(self) -> Self:
+        for name in self.ensemble.ensembles:
+            members = self.ensembles[name].members
+            for member in members:
+                if member not in self.single_runs:
+                    near = did_you_mean(member, self.single_runs)
+                    raise ValueError(f"ensembles.{name}: no run '{member}' is active; {near}")
+            if len(set(members)) < len(members):
+                raise ValueError(f"ensembles.{name}: a member stands there twice; name each once")
+        return self
+
+    @property
+    def single_runs(self) -> list[str]:
+        """The names of the active runs but for ensembles, as dvc.yaml composes them."""
+        return [
+            *(f"{b}-{h}" for b in self.extract.backbones for h in self.train_head.heads),
+            *(f"{backbone}-finetune" for backbone in self.finetune.backbones),
+            *self.train_scratch.networks,
+        ]
+
+    @property
+    def runs(self) -> list[str]:
+        """The names of all active runs, in the order of params.yaml, ensembles last."""
+        return [*self.single_runs, *self.ensemble.ensembles]
+
+
+def load(path: Path = Path("params.yaml")) -> Params:
+    """params.yaml, validated as a whole.
+
+    Raises:
+        UserError: the file is missing or not YAML, or a key or value in it is wrong; one line each.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing; run from the project's root") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    try:
+        return Params.model_validate(content)
+    except ValidationError as error:
+        lines = [_line(content, problem) for problem in error.errors()]
+        raise UserError("\n".join(f"{path}: {line}" for line in lines)) from None
+
+
+def _line(content: Any, problem: ErrorDetails) -> str:
+    """One problem as `key.by.key: what is wrong and what would be right`."""
+    keys = []
+    for key in problem["loc"]:
+        # pydantic also names the member of a union that it tried; the file has no such key.
+        if isinstance(content, dict) and key in content:
+            keys.append(str(key))
+            content = content[key]
+        elif isinstance(content, list):
+            keys.append(str(key))
+    context = problem.get("ctx", {})
+    match problem["type"]:
+        case "missing":
+            keys.append(str(problem["loc"][-1]))
+            message = "is missing"
+        case "union_tag_invalid":
+            field = context["discriminator"].strip("'")
+            keys.append(field)
+            valid = re.findall(r"'(\w+)'", context["expected_tags"])
+            message = f"unknown {field} '{context['tag']}'; {did_you_mean(context['tag'], valid)}"
+        case "literal_error":
+            valid = re.findall(r"'(\w+)'", context["expected"])
+            message = f"can't be '{problem['input']}'; {did_you_mean(str(problem['input']), valid)}"
+        case _:
+            message = problem["msg"].removeprefix("Value error, ")
+    return ": ".join(filter(None, [".".join(keys), message]))

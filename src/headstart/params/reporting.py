@@ -1,0 +1,41 @@
+"""Sections of evaluate, ensemble and tsne."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveInt
+
+from headstart.params.section import Alias, Fraction, Section
+
+
+class Evaluate(Section):
+    """confidence: of the bootstrap intervals. resamples: how many samples they rest on.
+
+    coverage: how often a conformal prediction set shall hold the label.
+    """
+
+    confidence: Fraction
+    coverage: Fraction
+    resamples: Annotated[int, Field(ge=100)]
+    seed: int
+
+
+class EnsembleOf(Section):
+    """members: names of runs. choose: all of them, or the best N in a ranked or greedy order."""
+
+    members: Annotated[list[str], Field(min_length=2)]
+    average: Literal["probabilities", "logits"] = "probabilities"
+    choose: Literal["all", "ranked", "greedy"] = "all"
+
+
+class Ensemble(Section):
+    ensembles: list[Alias]
+
+
+class TSNE(Section):
+    """classes: ids or names of the classes to draw; an empty list means all."""
+
+    split: Literal["train", "tune", "val"]
+    classes: list[str]
+    images_per_class: PositiveInt
+    perplexity: Annotated[float, Field(gt=1)]
+    seed: int
