@@ -1,5 +1,6 @@
 """The row cache: what went in comes out, whatever happened in between."""
 
+import errno
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from headstart.errors import UserError
 from headstart.rows import RowCache, cache_name, cache_root, row_key
 
 WIDTH = 5
@@ -119,3 +121,28 @@ def test_where_caches_lie(monkeypatch: pytest.MonkeyPatch) -> None:
     assert cache_root() == Path("/project/.cache/headstart")
     monkeypatch.setenv("HEADSTART_CACHE", "/fast")
     assert cache_root() == Path("/fast")
+
+
+def test_a_full_disk_is_said_and_costs_nothing_that_was_cached(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = opened(tmp_path)
+    cache.add(keys([1]), rows([1]))
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(np, "save", full)
+        with pytest.raises(UserError, match=r"No space left on device.*run again to go on"):
+            cache.add(keys([2]), rows([2]))
+    assert [path.suffix for path in tmp_path.iterdir()] == [".npy"]
+    np.testing.assert_array_equal(opened(tmp_path).has(keys([1, 2])), [True, False])
+    cache.add(keys([2]), rows([2]))
+    assert len(opened(tmp_path)) == 2
+
+
+def test_a_folder_that_cannot_be_written_to_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(UserError, match="set HEADSTART_CACHE to another folder"):
+        opened(tmp_path / "file" / "cache").add(keys([1]), rows([1]))

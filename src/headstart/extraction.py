@@ -116,7 +116,13 @@ def extract(
     """
     provenance = {**provenance, "extraction": VERSION}
     cache_folder = cache_root() / ROWS / cache_name(provenance, dtype)
-    cache_folder.mkdir(parents=True, exist_ok=True)
+    try:
+        cache_folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"can't make the cache {cache_folder} ({error.strerror}); "
+            f"set HEADSTART_CACHE to a folder that can be written to"
+        ) from None
     splits = {
         split: Wanted(rows, images.digests[rows], plan.views(split))
         for split in SPLITS

@@ -7,7 +7,7 @@ The same content always gives the same bytes: no timestamps, no machine names.
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,17 +54,24 @@ class Examples:
 
 @contextmanager
 def create(path: Path) -> Iterator[h5py.File]:
-    """A new HDF5 file that appears at `path` only once it is complete and on disk."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """A new HDF5 file that appears at `path` only once it is complete and on disk.
+
+    Raises:
+        UserError: the disk is full or the folder can't be written to.
+    """
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with h5py.File(unfinished, "w") as file:
             yield file
         with unfinished.open("rb") as written:
             os.fsync(written.fileno())
         unfinished.replace(path)
+    except OSError as error:
+        raise UserError(f"can't write {path} ({error}); make room and run again") from None
     finally:
-        unfinished.unlink(missing_ok=True)
+        with suppress(OSError):
+            unfinished.unlink()
 
 
 @contextmanager

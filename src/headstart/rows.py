@@ -8,11 +8,14 @@ there, any number of processes may add parts at once, and a part that rotted is 
 import json
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from headstart.errors import UserError
 
 KEY_BYTES = 16
 
@@ -57,6 +60,7 @@ class RowCache:
         self.refresh()
 
     def __len__(self) -> int:
+        self._index()
         return len(self._keys)
 
     def has(self, keys: np.ndarray) -> np.ndarray:
@@ -65,8 +69,8 @@ class RowCache:
 
     def get(self, keys: np.ndarray) -> np.ndarray:
         """The rows [N, width] of keys [N] S16, all of which must be cached."""
+        assert self.has(keys).all()
         position = self._positions(keys)
-        assert len(keys) == 0 or (self._keys[position] == keys).all()
         parts, rows = self._part_of[position], self._row_of[position]
         values = np.empty((len(keys), *self.record["row"].shape), self.record["row"].base)
         for part in np.unique(parts):
@@ -75,35 +79,47 @@ class RowCache:
         return values
 
     def add(self, keys: np.ndarray, rows: np.ndarray) -> None:
-        """Writes a part of keys [N] S16 and rows [N, width]; they are cached once this returns."""
+        """Writes a part of keys [N] S16 and rows [N, width]; they are cached once this returns.
+
+        Raises:
+            UserError: the disk is full or the folder can't be written to; earlier parts stay.
+        """
         part = np.empty(len(keys), self.record)
         part["key"], part["row"] = keys, rows
-        self.folder.mkdir(parents=True, exist_ok=True)
         unfinished = self.folder / f".{os.getpid()}.tmp"
         try:
+            self.folder.mkdir(parents=True, exist_ok=True)
             with unfinished.open("wb") as file:
                 np.save(file, part, allow_pickle=False)
                 file.flush()
                 os.fsync(file.fileno())
             path = self.folder / f"{_digest(unfinished)}.npy"
             unfinished.replace(path)
-        finally:
-            unfinished.unlink(missing_ok=True)
-        self._index([path])
+        except OSError as error:
+            with suppress(OSError):
+                unfinished.unlink()
+            raise UserError(
+                f"can't write to the cache {self.folder} ({error.strerror}); what is cached stays; "
+                f"make room or set HEADSTART_CACHE to another folder, and run again to go on"
+            ) from None
+        # Sorting all keys waits until somebody asks: a run adds many parts before it does.
+        self._unindexed.append(path)
 
     def clear(self) -> None:
         """Forgets and removes every row."""
-        for part in self._parts:
+        for part in (*self._parts, *self._unindexed):
             part.unlink(missing_ok=True)
         self._forget()
 
     def refresh(self) -> None:
         """Takes in the parts that other processes have added since."""
-        new = [path for path in sorted(self.folder.glob("*.npy")) if path not in self._parts]
-        self._index([path for path in new if self._is_sound(path)])
+        known = {*self._parts, *self._unindexed}
+        new = [path for path in sorted(self.folder.glob("*.npy")) if path not in known]
+        self._unindexed += [path for path in new if self._is_sound(path)]
 
     def _forget(self) -> None:
         self._parts: list[Path] = []
+        self._unindexed: list[Path] = []
         self._keys = np.empty(0, f"S{KEY_BYTES}")  # sorted
         self._part_of = np.empty(0, np.int32)
         self._row_of = np.empty(0, np.int64)
@@ -115,12 +131,14 @@ class RowCache:
         self.dropped += 1
         return False
 
-    def _index(self, paths: list[Path]) -> None:
-        if not paths:
+    def _index(self) -> None:
+        """Takes the parts that came since into the sorted keys."""
+        if not self._unindexed:
             return
-        added = [np.load(path, mmap_mode="r")["key"] for path in paths]
+        added = [np.load(path, mmap_mode="r")["key"] for path in self._unindexed]
         first = len(self._parts)
-        self._parts += paths
+        self._parts += self._unindexed
+        self._unindexed = []
         keys = np.concatenate([self._keys, *added])
         part_of = np.concatenate(
             [self._part_of, *(np.full(len(k), first + i, np.int32) for i, k in enumerate(added))]
@@ -130,6 +148,7 @@ class RowCache:
         self._part_of, self._row_of = part_of[order], row_of[order]
 
     def _positions(self, keys: np.ndarray) -> np.ndarray:
+        self._index()
         return np.searchsorted(self._keys, keys).clip(max=max(len(self) - 1, 0))
 
 

@@ -1,4 +1,4 @@
-"""Datasets, one small reader each. A new one needs a section in params.py and a line below."""
+"""Datasets, one small reader each. A new one needs a section in params/data.py and a line below."""
 
 from collections.abc import Callable
 from typing import Any
