@@ -58,15 +58,23 @@ def test_report_says_what_was_chosen_on_what():
 def test_report_compares_the_chosen_run_with_each_other(tmp_path: Path):
     differences = [
         Difference("b-linear", "a-linear", 0.02, -0.01, 0.05, 0.2134),
+        Difference("a-linear", "c-linear", 0.05, 0.01, 0.09, 0.004),
         Difference("c-linear", "b-linear", 0.01, -0.02, 0.04, 0.5),
     ]
     report = comparison.report(RESULTS, differences, 0.95)
-    stated = "**b-linear** is better than **a-linear** by 2.0 points [-1.0, 5.0], p = 0.21\n"
-    assert stated in report
-    assert "c-linear" not in report
+    # An interval that holds zero shows no difference, and the sentence must not claim one.
+    assert (
+        "**b-linear** is not shown to differ from **a-linear**: ahead by 2.0 points [-1.0, 5.0], "
+        "p = 0.21\n"
+    ) in report
+    assert (
+        "**a-linear** is better than **c-linear** by 5.0 points [1.0, 9.0], p = 0.004\n" in report
+    )
+    assert "**c-linear** is" not in report
     comparison.write_pairs(tmp_path / "pairs.tsv", differences)
     assert (tmp_path / "pairs.tsv").read_text().splitlines()[1:] == [
         "b-linear\ta-linear\t0.02000\t-0.01000\t0.05000\t0.213",
+        "a-linear\tc-linear\t0.05000\t0.01000\t0.09000\t0.004",
         "c-linear\tb-linear\t0.01000\t-0.02000\t0.04000\t0.5",
     ]
 

@@ -129,16 +129,18 @@ def report(results: Results, differences: list[Difference], confidence: float) -
     )
 
 
+def _sentence(pair: Difference) -> str:
+    figures = (
+        f"by {100 * pair.value:.1f} points [{100 * pair.low:.1f}, {100 * pair.high:.1f}], "
+        f"p = {pair.p_value:.2g}"
+    )
+    if pair.low > 0:
+        return f"- **{pair.better}** is better than **{pair.worse}** {figures}\n"
+    return f"- **{pair.better}** is not shown to differ from **{pair.worse}**: ahead {figures}\n"
+
+
 def _pairs(chosen: str, differences: list[Difference]) -> str:
-    lines = [
-        f"- **{pair.better}** is better than **{pair.worse}** by {100 * pair.value:.1f} points "
-        f"[{100 * pair.low:.1f}, {100 * pair.high:.1f}], p = {pair.p_value:.2g}\n"
-        if pair.value
-        else f"- **{pair.better}** and **{pair.worse}** are equal "
-        f"[{100 * pair.low:.1f}, {100 * pair.high:.1f}], p = {pair.p_value:.2g}\n"
-        for pair in differences
-        if chosen in (pair.better, pair.worse)
-    ]
+    lines = [_sentence(pair) for pair in differences if chosen in (pair.better, pair.worse)]
     if not lines:
         return ""
     return (
