@@ -24,6 +24,7 @@ COUNTS = (10_000, 30_000, 100_000)
 class StandIn:
     batch_size = 64
     width = WIDTH
+    precision = "float32"
 
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
         return np.repeat(pixels[:, :4, :8].reshape(64, -1).astype(np.float32), 22, 1)[:, :WIDTH]

@@ -5,15 +5,16 @@ A stage is `python -m stages.<name>`; the paths that it reads and writes stand i
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 # An experiment that DVC queued runs in a copy of the project; it must import that copy's code, not
 # the checkout that the environment was installed from.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 
 from headstart import params
-from headstart.errors import UserError
+from headstart.errors import UserError, did_you_mean
 
 
 def parser(description: str | None, *paths: str, **names: str) -> argparse.ArgumentParser:
@@ -27,6 +28,20 @@ def parser(description: str | None, *paths: str, **names: str) -> argparse.Argum
     for name, text in names.items():
         made.add_argument(f"--{name}", required=True, help=text)
     return made
+
+
+Entry = TypeVar("Entry")
+
+
+def entry(table: Mapping[str, Entry], name: str, alias: str) -> Entry:
+    """What `alias` stands for in a table of params.yaml.
+
+    Raises:
+        UserError: the table `name` has no such alias.
+    """
+    if alias not in table:
+        raise UserError(f"{name} has no '{alias}'; {did_you_mean(alias, table)}")
+    return table[alias]
 
 
 def run(

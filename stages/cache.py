@@ -1,12 +1,9 @@
 """Shows what the caches take on disk; --prune deletes those that no current features need."""
 
 import argparse
-from pathlib import Path
 
 from headstart.params import Params
 from stages import parser, run
-
-FEATURES = Path("data/features")
 
 
 def cache(args: argparse.Namespace, params: Params) -> str:
@@ -14,7 +11,7 @@ def cache(args: argparse.Namespace, params: Params) -> str:
     from headstart.rows import cache_root
 
     lines, freed = [], 0
-    for found in housekeeping.caches(cache_root(), FEATURES, params.extract.backbones):
+    for found in housekeeping.caches(cache_root(), args.features, params.extract.backbones):
         state = "needed" if found.needed else "not needed"
         if args.prune and not found.needed:
             removed = housekeeping.remove(found)
@@ -26,6 +23,6 @@ def cache(args: argparse.Namespace, params: Params) -> str:
 
 
 if __name__ == "__main__":
-    arguments = parser(__doc__)
+    arguments = parser(__doc__, "features")
     arguments.add_argument("--prune", action="store_true", help="delete what is not needed")
     run(cache, arguments)

@@ -8,19 +8,18 @@ from stages import parser, run
 
 
 def compare(args: argparse.Namespace, params: Params) -> str:
-    from headstart import comparison, paired
+    from headstart import comparison, files, paired
 
     asked = params.evaluate
     results = comparison.load(args.results, params.runs)
     right = comparison.load_right(args.results, params.runs)
     differences = paired.differences(right, asked.confidence, asked.resamples, asked.seed)
 
-    args.report.mkdir(parents=True, exist_ok=True)
     comparison.write_pairs(args.report / "pairs.tsv", differences)
     report = comparison.report(results, differences, asked.confidence)
-    (args.report / "comparison.md").write_text(report, encoding="utf-8")
+    files.write(args.report / "comparison.md", report)
     summary = comparison.summary(results)
-    (args.report / "metrics.json").write_text(json.dumps(summary, indent=2) + "\n")
+    files.write(args.report / "metrics.json", json.dumps(summary, indent=2) + "\n")
     comparison.draw(results, args.report / "comparison.svg")
 
     return (

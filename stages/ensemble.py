@@ -3,13 +3,13 @@
 import argparse
 
 from headstart.params import Params
-from stages import parser, run
+from stages import entry, parser, run
 
 
 def ensemble(args: argparse.Namespace, params: Params) -> str:
     from headstart import ensembles, predictions
 
-    wanted = params.ensembles[args.name]
+    wanted = entry(params.ensembles, "ensembles", args.name)
     folders = [args.predictions / member for member in wanted.members]
     splits = {
         split: ensembles.align([predictions.load(folder / f"{split}.h5") for folder in folders])
@@ -20,7 +20,6 @@ def ensemble(args: argparse.Namespace, params: Params) -> str:
     if wanted.choose != "all":
         choice = ensembles.choose(splits["tune"], splits["val"], wanted.average, wanted.choose)
         members = choice.members
-        args.ensemble.mkdir(parents=True, exist_ok=True)
         ensembles.write_curve(args.ensemble / "curve.tsv", choice, wanted.members)
         ensembles.draw_curve(args.ensemble / "curve.svg", choice)
     for split, found in splits.items():

@@ -8,7 +8,7 @@ from stages import parser, run
 
 
 def evaluate(args: argparse.Namespace, params: Params) -> str:
-    from headstart import crops, evaluation
+    from headstart import crops, evaluation, files
 
     asked = params.evaluate
     sampling = (asked.resamples, asked.seed)
@@ -17,9 +17,8 @@ def evaluate(args: argparse.Namespace, params: Params) -> str:
     calibrated = evaluation.calibrate(splits, asked.confidence, asked.coverage, *sampling)
 
     folder = args.metrics.parent
-    folder.mkdir(parents=True, exist_ok=True)
-    args.metrics.write_text(json.dumps(found, indent=2) + "\n")
-    (folder / "calibration.json").write_text(json.dumps(calibrated, indent=2) + "\n")
+    files.write(args.metrics, json.dumps(found, indent=2) + "\n")
+    files.write(folder / "calibration.json", json.dumps(calibrated, indent=2) + "\n")
     evaluation.write_per_class(folder / "per_class.tsv", splits["val"], asked.confidence)
     evaluation.write_examples(folder / "examples.tsv", splits["val"])
     if len(splits["val"].views) > 1:

@@ -4,7 +4,7 @@ import argparse
 import os
 
 from headstart.params import Params
-from stages import parser, run
+from stages import entry, parser, run
 
 
 def extract(args: argparse.Namespace, params: Params) -> str:
@@ -12,12 +12,15 @@ def extract(args: argparse.Namespace, params: Params) -> str:
     from headstart.images import open_images
     from headstart.wanted import Plan
 
-    # As torchrun sets them, on every host.
-    share = extraction.Share(int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1)))
+    share = extraction.Share()
+    # Others than torchrun set ranks too; only under torchrun are all of them started.
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        share = extraction.Share(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
+    chosen = entry(params.zoo, "zoo", args.backbone)
     # A wrong weights file of the last backbone is found before the first one's hours of work.
     for alias in params.extract.backbones:
         backbones.check(params.zoo[alias])
-    backbone = backbones.load(params.zoo[args.backbone])
+    backbone = backbones.load(chosen)
     started = runtime.start(backbone, params.extract.device, params.extract.batch_size)
     with open_images(args.images) as images:
         counts = extraction.extract(

@@ -3,7 +3,7 @@
 import argparse
 
 from headstart.params import Params
-from stages import parser, run
+from stages import entry, parser, run
 
 
 def finetune(args: argparse.Namespace, params: Params) -> str:
@@ -15,7 +15,7 @@ def finetune(args: argparse.Namespace, params: Params) -> str:
     with open_images(args.images) as images:
         best = finetuning.finetune(
             images,
-            params.zoo[args.backbone],
+            entry(params.zoo, "zoo", args.backbone),
             head.load(args.head / "head.safetensors"),
             params.recipes[params.finetune.recipe],
             params.finetune,

@@ -3,22 +3,20 @@
 import argparse
 
 from headstart.params import Params
-from stages import parser, run
+from stages import entry, parser, run
 
 
 def train_head(args: argparse.Namespace, params: Params) -> str:
-    from headstart.errors import UserError, did_you_mean
     from headstart.heads.fit import fit, save
     from headstart.heads.source import opened
 
-    if args.head not in params.heads:
-        raise UserError(f"heads has no '{args.head}'; {did_you_mean(args.head, params.heads)}")
+    recipe = entry(params.heads, "heads", args.head)
     limit = params.train_head.memory_limit
     with (
         opened(args.features / "train.h5", limit) as train,
         opened(args.features / "tune.h5", limit) as tune,
     ):
-        fitted = fit(params.heads[args.head], train, tune, params.train_head.device)
+        fitted = fit(recipe, train, tune, params.train_head.device)
     save(args.model, fitted)
 
     chosen = ", ".join(f"{key} {value}" for key, value in fitted.settings.items())

@@ -3,20 +3,15 @@
 import argparse
 
 from headstart.params import Params
-from stages import parser, run
+from stages import entry, parser, run
 
 
 def train_scratch(args: argparse.Namespace, params: Params) -> str:
     from headstart import scratch
     from headstart.end_to_end import Outputs
-    from headstart.errors import UserError, did_you_mean
     from headstart.images import open_images
 
-    if args.network not in params.networks:
-        raise UserError(
-            f"networks has no '{args.network}'; {did_you_mean(args.network, params.networks)}"
-        )
-    chosen = params.networks[args.network]
+    chosen = entry(params.networks, "networks", args.network)
     with open_images(args.images) as images:
         best = scratch.train_scratch(
             images,

@@ -97,6 +97,12 @@ def test_gray_without_an_agreed_white_is_bad():
             decode(data, MAX_PIXELS)
 
 
+def test_floats_are_bad_also_where_they_are_called_ppm():
+    rows = np.linspace(0, 1, 12, dtype="<f4").tobytes()
+    with pytest.raises(BadImage, match="mode F has no agreed white"):
+        decode(b"Pf\n4 3\n-1.0\n" + rows, MAX_PIXELS)
+
+
 def test_transparency_shows_white():
     alpha = np.zeros((*RGB.shape[:2], 1), np.uint8)
     alpha[:, :6] = 255

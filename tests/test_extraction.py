@@ -31,6 +31,7 @@ class Averages:
 
     batch_size = 8
     width = 12
+    precision = "float32"
 
     def __init__(self, factor: float = 1.0) -> None:
         self.factor = factor

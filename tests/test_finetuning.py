@@ -29,7 +29,7 @@ def trained_head(backbone: LoadedBackbone) -> Head:
         Affine(rng.normal(size=(4, 512)).astype(np.float32), np.ones(4, np.float32)),
         Standardization(mean.astype(np.float32), std.astype(np.float32)),
         CLASSES,
-        backbone.provenance,
+        backbone.provenance | {"extraction": 1, "precision": "float32"},  # as extract has it
         temperature=1.0,
     )
 
@@ -74,9 +74,12 @@ def test_early_layers_learn_slowly(backbone):
 
 def test_other_heads_and_networks_are_refused(backbone):
     head = trained_head(backbone)
-    other = replace(head, provenance={"architecture": "other"})
+    for changed in ({"architecture": "other"}, {"weights": "abab"}, {"preprocessing": None}):
+        other = replace(head, provenance=head.provenance | changed)
+        with pytest.raises(params.UserError, match="another backbone"):
+            finetuning.joined(backbone, other)
     with pytest.raises(params.UserError, match="another backbone"):
-        finetuning.joined(backbone, other)
+        finetuning.joined(backbone, replace(head, provenance={}))
 
     layer = Affine(np.ones((4, 512), np.float32), np.ones(4, np.float32))
     layered = replace(head, model=MLP([layer], "relu"))

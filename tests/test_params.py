@@ -80,12 +80,34 @@ def test_the_shipped_file_is_valid_and_holds_the_papers_backbones() -> None:
             lambda c: c["train_head"].update(heads=["linaer"]),
             "params.yaml: train_head.heads: heads has no 'linaer'; did you mean 'linear'?",
         ),
+        (
+            lambda c: c["train_head"].update(heads=["linear", "milani_v3"]),
+            "params.yaml: heads.milani_v3: train_views is all, but extract.augmented_views is 0; "
+            "raise that, or set train_views to whole",
+        ),
+        (
+            lambda c: (
+                c["train_head"].update(heads=["linear_sweep"]),
+                c["heads"]["linear_sweep"]["head"].update(train_views="all"),
+            ),
+            "params.yaml: heads.linear_sweep: train_views is all, but extract.augmented_views is "
+            "0; raise that, or set train_views to whole",
+        ),
     ],
 )
 def test_one_line_names_the_place_and_the_fix(
     tmp_path: Path, change: Callable[[dict[str, Any]], object], line: str
 ) -> None:
     assert error(tmp_path, change) == line
+
+
+def test_only_milanis_third_head_learns_from_augmented_views(tmp_path: Path) -> None:
+    content = yaml.safe_load(SHIPPED.read_text())
+    content["extract"]["augmented_views"] = 4
+    content["train_head"]["heads"] = list(content["heads"])
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(content))
+    heads = params.load(tmp_path / "params.yaml").heads
+    assert [alias for alias, head in heads.items() if head.train_views == "all"] == ["milani_v3"]
 
 
 def test_every_problem_is_told_at_once(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from typing import get_args
 import pytest
 import torch
 
-from headstart import end_to_end, params, scratch
+from headstart import params, scratch
 from headstart.optimisers import optimiser
 from headstart.papers import NETWORKS
 from headstart.schedules import schedule
@@ -69,10 +69,3 @@ def test_wrong_arguments_and_sizes_are_said(changes, message):
     else:
         with pytest.raises(params.UserError, match=message):
             scratch.build(network(**changes), recipe, 3)
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_a_missing_gpu_is_said():
-    assert end_to_end.device_named("auto", "train_scratch").type == "cpu"
-    with pytest.raises(params.UserError, match=r"^train_scratch\.device is cuda"):
-        end_to_end.device_named("cuda", "train_scratch")

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from headstart import figures
+from headstart import figures, files
 from headstart.errors import UserError
 from headstart.evaluation import headline
 from headstart.paired import Difference
@@ -152,8 +152,7 @@ def _pairs(chosen: str, differences: list[Difference]) -> str:
 
 def write_pairs(path: Path, differences: list[Difference]) -> None:
     """A row a pair of runs: the better, the worse, the difference in top-1, its interval, and p."""
-    with path.open("w", encoding="utf-8", newline="") as file:
-        table = csv.writer(file, "excel-tab", lineterminator="\n")
+    with files.table(path) as table:
         table.writerow(Difference._fields)
         for pair in differences:
             table.writerow([*pair[:2], *(f"{x:.5f}" for x in pair[2:5]), f"{pair.p_value:.3g}"])

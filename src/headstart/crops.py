@@ -1,6 +1,5 @@
 """Accuracy against the number of crops that are averaged, from cached predictions."""
 
-import csv
 from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
@@ -8,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import softmax
 
-from headstart import figures
+from headstart import figures, files
 from headstart.predictions import Predictions
 from headstart.views import WHOLE
 
@@ -62,8 +61,7 @@ def _sum(scores: np.ndarray, views: tuple[int, ...]) -> np.ndarray:
 
 
 def write(path: Path, rows: list[Row]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        table = csv.writer(file, "excel-tab", lineterminator="\n")
+    with files.table(path) as table:
         table.writerow(Row._fields)
         table.writerows([*row[:3], *(f"{value:.5f}" for value in row[3:])] for row in rows)
 

@@ -82,7 +82,8 @@ def _check_depth(image: ImageFile.ImageFile) -> None:
         tags = image.tag_v2
         agreed = (tags.get(BITSPERSAMPLE), tags.get(PHOTOMETRIC_INTERPRETATION)) == ((16,), 1)
     else:
-        agreed = image.mode.startswith("I;16") or image.format == "PPM"
+        # Pillow scales a PGM's levels to its white; a PFM, also "PPM" to it, holds floats.
+        agreed = image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM")
     if not agreed:
         raise BadImage(f"gray of mode {image.mode} has no agreed white; save it with 8 or 16 bits")
 

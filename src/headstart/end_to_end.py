@@ -15,16 +15,18 @@ from safetensors.torch import load_file
 from torch import nn
 from tqdm import tqdm
 
-from headstart import augmentation, optimisers, papers, predictions, schedules, training
+from headstart import augmentation, optimisers, predictions, schedules, training
 from headstart.augmentation import Input, shrunk
 from headstart.errors import UserError
+from headstart.files import replacing
 from headstart.heads import curve as curves
 from headstart.heads.curve import Epoch
 from headstart.images import Images
+from headstart.learnable import check_classes
 from headstart.manifest import Split
 from headstart.params import Recipe
 from headstart.predictions import Predictions
-from headstart.rows import cache_root
+from headstart.rows import TRAINING, cache_root
 from headstart.training import Labelled, Task, logits_of, save_weights, train
 from headstart.views import WHOLE
 
@@ -32,8 +34,7 @@ BLOCK = 1024
 """Images read at once."""
 
 TRAINING_CODE = [
-    *(Path(getfile(module)) for module in (augmentation, optimisers, schedules, training)),
-    *sorted(Path(getfile(papers)).parent.glob("*.py")),
+    Path(getfile(module)) for module in (augmentation, optimisers, schedules, training)
 ]
 """An edit of these begins training anew; an edit of a plot or a message doesn't."""
 
@@ -54,20 +55,22 @@ def fit(
     recipe: Recipe,
     device: torch.device,
     identity: dict[str, Any],
+    code: list[Path],
     outputs: Outputs,
     label: str,
     max_snapshots: int = 1,
 ) -> Epoch:
     """Trains the network and writes all of `outputs`.
 
-    identity: plain JSON that says what `network` is; kept in the model. Returns the epoch that was
-    best on tune, whose weights were kept. A run that was killed goes on after its last whole epoch,
-    and one that has finished only writes its outputs again.
+    identity: plain JSON that says what `network` is; kept in the model. code: the files that define
+    it. Returns the epoch that was best on tune, whose weights were kept. A run that was killed goes
+    on after its last whole epoch, and one that has finished only writes its outputs again.
 
     Raises:
         UserError: training diverged.
     """
-    workspace = cache_root() / "training" / f"{label}-{fingerprint(images, identity, recipe)}"
+    belongs_to = fingerprint(network, images, recipe, identity, code, max_snapshots)
+    workspace = cache_root() / TRAINING / f"{label}-{belongs_to}"
     workspace.mkdir(parents=True, exist_ok=True)
     with FileLock(workspace / "lock"):
         curve = train(network, recipe, task, workspace, device, max_snapshots, label)
@@ -85,7 +88,8 @@ def fit(
         predict(network, images, task.input, device, outputs.predictions)
         if max_snapshots > 1:
             for snapshot in sorted(workspace.glob("snapshot_*.safetensors")):
-                shutil.copyfile(snapshot, outputs.model / snapshot.name)
+                with replacing(outputs.model / snapshot.name) as unfinished:
+                    shutil.copyfile(snapshot, unfinished)
                 network.load_state_dict(load_file(snapshot))
                 folder = outputs.predictions / snapshot.stem
                 predict(network, images, task.input, device, folder)
@@ -105,28 +109,11 @@ def predict(
             predictions.save(folder / f"{split}.h5", predicted)
 
 
-def device_named(name: str, stage: str) -> torch.device:
-    """`cpu`, `cuda`, or `auto` for a GPU where there is one."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda" and not torch.cuda.is_available():
-        raise UserError(f"{stage}.device is cuda, but torch sees no GPU; set it to auto or cpu")
-    return torch.device(name)
-
-
 def check(images: Images) -> None:
     """Raises UserError where training couldn't begin or would mean nothing."""
-    classes = images.examples.classes
-    if len(classes) < 2:
-        raise UserError(f"the only class is '{classes[0].name}'; it takes two to tell apart")
+    check_classes(images.examples[images.rows("train")])
     if not len(images.rows("tune")):
         raise UserError("tune holds no images; raise prepare.tune_fraction")
-    counts = np.bincount(images.examples.labels[images.rows("train")], minlength=len(classes))
-    if empty := [classes[i].name for i in np.flatnonzero(counts == 0)]:
-        raise UserError(
-            f"{len(empty)} classes have no training images: {', '.join(empty[:12])}"
-            f"{', …' if len(empty) > 12 else ''}; add images or remove the classes"
-        )
 
 
 def labelled(images: Images, split: Split, side: int, device: torch.device) -> Labelled:
@@ -150,12 +137,23 @@ def read_pixels(images: Images, rows: np.ndarray, side: int) -> torch.Tensor:
     return torch.cat(parts)
 
 
-def fingerprint(images: Images, identity: dict[str, Any], recipe: Recipe) -> str:
-    """What a checkpoint belongs to: the network, the recipe, the images of train and tune, and the
-    code that training runs.
+def fingerprint(
+    network: nn.Module,
+    images: Images,
+    recipe: Recipe,
+    identity: dict[str, Any],
+    code: list[Path],
+    max_snapshots: int,
+) -> str:
+    """What a checkpoint and its snapshots belong to: the network and the weights that it starts
+    from, the recipe, the images of train and tune, the code that training runs, and the number of
+    snapshots, because those that made room for others can't be had back.
     """
-    digest = blake2b(json.dumps(identity, sort_keys=True).encode(), digest_size=8)
-    for path in TRAINING_CODE:
+    digest = blake2b(json.dumps([identity, max_snapshots], sort_keys=True).encode(), digest_size=8)
+    for name, value in sorted(network.state_dict().items()):
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.cpu().contiguous().numpy().tobytes())
+    for path in (*TRAINING_CODE, *code):
         digest.update(path.read_bytes())
     digest.update(recipe.model_dump_json().encode())
     digest.update(json.dumps([label.id for label in images.examples.classes]).encode())

@@ -4,7 +4,6 @@ Milani (section 3.4) ranks snapshots by accuracy and averages the best N; he cho
 tune chooses.
 """
 
-import csv
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from headstart import figures
+from headstart import figures, files
 from headstart.errors import UserError
 from headstart.metrics import average_probabilities
 from headstart.predictions import Predictions
@@ -145,8 +144,7 @@ def choose(
 
 def write_curve(path: Path, choice: Choice, names: Sequence[str]) -> None:
     """A row a count: the member that joins, top-1 on tune and val with it, and whether it stays."""
-    with path.open("w", encoding="utf-8", newline="") as file:
-        table = csv.writer(file, "excel-tab", lineterminator="\n")
+    with files.table(path) as table:
         table.writerow(["count", "joins", "tune_top1", "val_top1", "kept"])
         for i, member in enumerate(choice.order):
             tops = (f"{choice.tune[i]:.5f}", f"{choice.val[i]:.5f}")

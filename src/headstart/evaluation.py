@@ -1,13 +1,12 @@
 """One run's predictions turned into the files of its results."""
 
-import csv
 from collections import Counter
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 
-from headstart import calibration, metrics, predictions
+from headstart import calibration, files, metrics, predictions
 from headstart.errors import UserError
 from headstart.h5 import UNLABELLED
 from headstart.metrics import Estimate
@@ -139,8 +138,7 @@ def write_per_class(path: Path, val: Predictions, confidence: float) -> None:
     lows, highs = metrics.wilson(found.hits, found.n, confidence)
     classes = val.examples.classes
     share = np.divide(found.hits, found.n, out=np.ones(len(classes)), where=found.n > 0)
-    with path.open("w", encoding="utf-8", newline="") as file:
-        table = csv.writer(file, "excel-tab", lineterminator="\n")
+    with files.table(path) as table:
         table.writerow(
             ["id", "name", "n", "top1", "low", "high", "confused_with", "confused_name", "times"]
         )
@@ -159,8 +157,7 @@ def write_examples(path: Path, val: Predictions) -> None:
     """A table with a row an image: its id, its class, and the class predicted by each look."""
     classes = val.examples.classes
     predicted = {look: p.argmax(1) for look, p in probabilities(val).items()}
-    with path.open("w", encoding="utf-8", newline="") as file:
-        table = csv.writer(file, "excel-tab", lineterminator="\n")
+    with files.table(path) as table:
         table.writerow(["id", "class", *predicted])
         for i, (id_, label) in enumerate(zip(val.examples.ids, val.examples.labels, strict=True)):
             table.writerow(
@@ -181,4 +178,4 @@ def write_challenge(path: Path, test: Predictions) -> None:
     lines = [
         f"{name} {test.examples.classes[c].id}\n" for name, c in zip(names, predicted, strict=True)
     ]
-    path.write_text("".join(lines), encoding="utf-8")
+    files.write(path, "".join(lines))

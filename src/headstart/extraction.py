@@ -29,11 +29,12 @@ from headstart.images import Images
 from headstart.manifest import SPLITS
 from headstart.rows import ROWS, RowCache, cache_name, cache_root
 from headstart.runtime import Runtime
-from headstart.views import render
+from headstart.views import CORNER_SIDE, render
 from headstart.wanted import Plan, Todo, Wanted
 
 VERSION = 1
-"""Of the way from stored pixels to rows. Whoever changes its results raises it."""
+"""Of the way from stored pixels to rows (here, views.py, runtime.py): whoever changes what it gives
+raises it, and old rows go unused."""
 
 PART_ROWS = 1024
 """Rows in a part of the cache: what a killed run loses at most."""
@@ -114,7 +115,11 @@ def extract(
     Raises:
         UserError: a feature doesn't fit `dtype`.
     """
-    provenance = {**provenance, "extraction": VERSION}
+    provenance = {
+        **provenance,
+        "precision": runtime.precision,
+        "extraction": {"version": VERSION, "corner_side": CORNER_SIDE},
+    }
     cache_folder = cache_root() / ROWS / cache_name(provenance, dtype)
     try:
         cache_folder.mkdir(parents=True, exist_ok=True)
@@ -129,7 +134,7 @@ def extract(
         if len(rows := images.rows(split))
     }
     # Two runs at once would both compute what both lack; the processes of one run must not wait.
-    with FileLock(cache_folder / f"lock-{share.rank}-of-{share.world}"):
+    with FileLock(cache_folder / f"lock-{share.rank}"):
         cache = RowCache(cache_folder, runtime.width, dtype)
         counts = fill(cache, runtime, images.pixels, list(splits.values()), label, share)
         if share.rank > 0:
@@ -163,11 +168,18 @@ def fill(
     cache's address doesn't cover has changed, and the whole cache is cleared.
 
     Raises:
-        UserError: a feature doesn't fit the cache's dtype.
+        UserError: a feature doesn't fit the cache's dtype; or cached rows differ while other
+            processes use them.
     """
     began = time.perf_counter()
     counts = Counts(dropped=cache.dropped)
-    counts.checked = _check(cache, runtime, pixels, splits)
+    counts.checked, error = _check(cache, runtime, pixels, splits)
+    if error > TOLERANCE:
+        differ = f"cached rows differ from what is computed now (relative error {error:.2g})"
+        if share.world > 1:
+            raise UserError(f"{differ}: delete {cache.folder} and run again")
+        tqdm.write(f"{differ}: the cache of {len(cache)} rows is dropped")
+        cache.clear()
     missing: list[np.ndarray] = []
     for keys in _all_keys(splits):
         counts.wanted += len(keys)
@@ -179,7 +191,9 @@ def fill(
 
     def write() -> None:
         with _timed(counts, "writing"):
-            cache.add(np.array(held_keys), _cast(np.concatenate(held_rows), cache))
+            cache.add(
+                np.array(held_keys, cache.record["key"]), _cast(np.concatenate(held_rows), cache)
+            )
         held_keys.clear()
         held_rows.clear()
 
@@ -203,7 +217,11 @@ def fill(
 
 def await_others(cache: RowCache, splits: list[Wanted]) -> None:
     """Returns once other processes have cached whatever `splits` want beside what is there."""
+    told = False
     while not all(cache.has(keys).all() for keys in _all_keys(splits)):
+        if not told:
+            tqdm.write("waiting for the rows of the other processes")
+            told = True
         time.sleep(0.2)
         cache.refresh()
 
@@ -294,32 +312,35 @@ def _cast(rows: np.ndarray, cache: RowCache) -> np.ndarray:
     return cast
 
 
-def _check(cache: RowCache, runtime: Runtime, pixels: h5py.Dataset, splits: list[Wanted]) -> int:
-    """Computes up to one batch of cached rows again; clears the cache if they differ."""
-    keys: list[bytes] = []
-    images: list[np.ndarray] = []
+def _check(
+    cache: RowCache, runtime: Runtime, pixels: h5py.Dataset, splits: list[Wanted]
+) -> tuple[int, float]:
+    """How many cached rows were computed again, and the largest relative error among them.
+
+    One image of each block, under all its views, until there is a batch of each size of crop.
+    """
+    asked: dict[int, tuple[list[bytes], list[np.ndarray]]] = defaultdict(lambda: ([], []))
     for wanted in splits:
         for start, stop in wanted.blocks():
             views, block = wanted.rows(start, stop)
-            # One image a block, its first view: whole, so all have one side.
-            for row in np.flatnonzero(cache.has(block[:, 0]))[:1]:
-                keys.append(block[row, 0])
-                images.append(render(pixels[wanted.positions[start + row]], views[row][0]))
-        if len(keys) >= runtime.batch_size:
-            break
-    if not keys:
-        return 0
-    keys, images = keys[: runtime.batch_size], images[: runtime.batch_size]
-    fresh = _compute(runtime, np.stack(images))
-    cached = cache.get(np.array(keys)).astype(np.float32)
-    error = np.linalg.norm(cached - fresh, axis=1) / (np.linalg.norm(fresh, axis=1) + 1e-12)
-    if error.max() > TOLERANCE:
-        tqdm.write(
-            f"cached rows differ from what is computed now (relative error {error.max():.2g}): "
-            f"the cache of {len(cache)} rows is dropped"
-        )
-        cache.clear()
-    return len(keys)
+            cached = cache.has(block.ravel()).reshape(block.shape)
+            for row in np.flatnonzero(cached.any(axis=1))[:1]:
+                image = pixels[wanted.positions[start + row]]
+                for column in np.flatnonzero(cached[row]):
+                    shown = render(image, views[row][column])
+                    keys, images = asked[shown.shape[0]]
+                    if len(keys) < runtime.batch_size:
+                        keys.append(block[row, column])
+                        images.append(shown)
+            if asked and all(len(keys) == runtime.batch_size for keys, _ in asked.values()):
+                break
+    worst = 0.0
+    for keys, images in asked.values():
+        fresh = _compute(runtime, np.stack(images))
+        old = cache.get(np.array(keys, cache.record["key"])).astype(np.float32)
+        error = np.linalg.norm(old - fresh, axis=1) / (np.linalg.norm(fresh, axis=1) + 1e-12)
+        worst = max(worst, float(error.max()))
+    return sum(len(keys) for keys, _ in asked.values()), worst
 
 
 @contextmanager

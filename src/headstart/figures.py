@@ -8,6 +8,8 @@ from typing import Any
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
+from headstart.files import replacing
+
 STYLE: dict[Any, Any] = {
     "svg.hashsalt": "headstart",
     # Text stays text: searchable, small, and in any script that the reader's fonts have.
@@ -30,6 +32,7 @@ def drawing(path: Path, width: float, height: float) -> Iterator[Figure]:
     with rc_context(STYLE):
         figure = Figure(figsize=(width, height), layout="constrained")
         yield figure
-        path.parent.mkdir(parents=True, exist_ok=True)
-        metadata = {"Date": None} if path.suffix == ".svg" else {}
-        figure.savefig(path, metadata=metadata, facecolor="white")
+        kind = path.suffix.removeprefix(".")
+        metadata = {"Date": None} if kind == "svg" else {}
+        with replacing(path) as unfinished:
+            figure.savefig(unfinished, format=kind, metadata=metadata, facecolor="white")

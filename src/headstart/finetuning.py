@@ -4,6 +4,7 @@ The head comes first (linear probing, then fine-tuning: Kumar et al. 2022), so t
 start doesn't spoil the features. Inan's two phases (section 4) are the same.
 """
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from torch import nn
 from headstart import backbones, end_to_end, params
 from headstart.augmentation import Input
 from headstart.backbones import LoadedBackbone
+from headstart.devices import device_named
 from headstart.end_to_end import Outputs
 from headstart.errors import UserError
 from headstart.heads.curve import Epoch
@@ -37,7 +39,7 @@ def finetune(
     Raises:
         UserError: the head isn't one to start from, or as `end_to_end.fit`.
     """
-    device = end_to_end.device_named(stage.device, "finetune")
+    device = device_named(stage.device, "finetune")
     end_to_end.check(images)
     backbone = backbones.load(zoo)
     network = joined(backbone, head)
@@ -53,7 +55,11 @@ def finetune(
         Task(train, tune, seen_as, len(images.examples.classes)),
         recipe,
         device,
-        {"finetune": stage.model_dump(mode="json"), "backbone": backbone.provenance},
+        {
+            "finetune": stage.model_dump(mode="json", exclude={"backbones", "device"}),
+            "backbone": backbone.provenance,
+        },
+        [Path(__file__)],
         outputs,
         label,
     )
@@ -68,7 +74,8 @@ def joined(backbone: LoadedBackbone, head: Head) -> nn.Module:
     Raises:
         UserError: the head is another backbone's or not affine, or the network has no place for it.
     """
-    if head.provenance != backbone.provenance:
+    # The head's says more: how the features were extracted.
+    if any(head.provenance.get(key) != value for key, value in backbone.provenance.items()):
         raise UserError("the head was trained on another backbone's features; run `dvc repro`")
     if not isinstance(head.model, Affine):
         raise UserError(

@@ -4,8 +4,8 @@ Every file carries its own examples (ids, labels, classes), so that none needs a
 The same content always gives the same bytes: no timestamps, no machine names.
 """
 
+import errno
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -16,6 +16,7 @@ import h5py
 import numpy as np
 
 from headstart.errors import UserError
+from headstart.files import replacing
 
 UNLABELLED = -1
 
@@ -59,19 +60,19 @@ def create(path: Path) -> Iterator[h5py.File]:
     Raises:
         UserError: the disk is full or the folder can't be written to.
     """
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with h5py.File(unfinished, "w") as file:
+    with replacing(path) as unfinished:
+        file = h5py.File(unfinished, "w")
+        try:
             yield file
-        with unfinished.open("rb") as written:
-            os.fsync(written.fileno())
-        unfinished.replace(path)
-    except OSError as error:
-        raise UserError(f"can't write {path} ({error}); make room and run again") from None
-    finally:
-        with suppress(OSError):
-            unfinished.unlink()
+        except BaseException:
+            # What stopped the body is the reason, not that what it left can't be written either.
+            with suppress(OSError, RuntimeError):
+                file.close()
+            raise
+        try:
+            file.close()
+        except RuntimeError as error:  # h5py's for what it can't write out at the end
+            raise OSError(errno.EIO, str(error)) from None
 
 
 @contextmanager

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from headstart import features
-from headstart.rows import ROWS, cache_name
+from headstart import h5
+from headstart.rows import ROWS, TRAINING, cache_name
 
 
 @dataclass(frozen=True)
@@ -22,17 +22,20 @@ class Cache:
 def caches(root: Path, features_folder: Path, backbones: list[str]) -> list[Cache]:
     """All caches below `root`, the largest first.
 
-    features_folder: holds a folder for each backbone that is in use; a row cache is needed where
-    the features there were assembled from it. What training leaves is for going on after a kill,
-    and never needed by what is finished.
+    features_folder: holds a folder for each of `backbones` that was extracted. Rows are needed
+    where those features were assembled from them, and where they are newer than all features: an
+    extraction that was killed goes on from them. What training leaves lets a run go on after a
+    kill or write its outputs again; what is finished doesn't need it.
     """
-    needed = set()
-    for backbone in backbones:
-        for path in sorted((features_folder / backbone).glob("*.h5"))[:1]:
-            found = features.load(path)
-            needed.add(root / ROWS / cache_name(found.provenance, found.values.dtype.name))
-    folders = [path for path in root.glob("*/*") if path.is_dir()]
-    found = [Cache(path, _size(path), path in needed) for path in folders]
+    finished = [path for b in backbones for path in (features_folder / b).glob("*.h5")]
+    needed = {root / ROWS / _assembled_from(path) for path in finished}
+    newest = max((path.stat().st_mtime for path in finished), default=0.0)
+    rows = [path for path in (root / ROWS).glob("*") if path.is_dir()]
+    trainings = [path for path in (root / TRAINING).glob("*") if path.is_dir()]
+    found = [
+        *(Cache(p, _size(p), p in needed or p.stat().st_mtime > newest) for p in rows),
+        *(Cache(p, _size(p), False) for p in trainings),
+    ]
     return sorted(found, key=lambda cache: (-cache.size, cache.path))
 
 
@@ -49,6 +52,11 @@ def remove(cache: Cache) -> bool:
             lock.release()
     shutil.rmtree(cache.path)
     return True
+
+
+def _assembled_from(features: Path) -> str:
+    with h5.open_existing(features) as file:
+        return cache_name(h5.read_json(file, "provenance"), h5.dataset(file, "features").dtype.name)
 
 
 def _size(folder: Path) -> int:

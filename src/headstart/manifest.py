@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
+from headstart import files
 from headstart.datasets.contract import Box
 from headstart.errors import UserError
 from headstart.h5 import ClassLabel
@@ -53,11 +54,7 @@ def check_unique(ids: Iterable[str]) -> None:
 def save(path: Path, manifest: Manifest) -> None:
     lines: list[object] = [{"classes": [[label.id, label.name] for label in manifest.classes]}]
     lines += [asdict(entry) for entry in manifest.entries]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.tmp")
-    text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
-    unfinished.write_text(text, encoding="utf-8", newline="\n")
-    unfinished.replace(path)
+    files.write(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
 
 
 def load(path: Path) -> Manifest:

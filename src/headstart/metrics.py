@@ -38,11 +38,6 @@ def average_probabilities(scores: Iterable[np.ndarray]) -> np.ndarray:
     return np.asarray(total / count)
 
 
-def average_logits(scores: Iterable[np.ndarray]) -> np.ndarray:
-    """The softmax of the mean over k of scores_k [N, C]: [N, C] float64 (Inan, averaged scores)."""
-    return softmax(np.mean([one.astype(np.float64) for one in scores], axis=0), axis=-1)
-
-
 def contributions(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """What each example adds to the metrics: [N, 4 + BINS] float64.
 

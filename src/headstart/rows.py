@@ -10,8 +10,10 @@ import os
 from collections.abc import Iterator
 from contextlib import suppress
 from hashlib import blake2b
+from io import BytesIO
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 
@@ -19,8 +21,8 @@ from headstart.errors import UserError
 
 KEY_BYTES = 16
 
-ROWS = "rows"
-"""The folder of all row caches below `cache_root()`; what training keeps lies beside it."""
+ROWS, TRAINING = "rows", "training"
+"""Folders below `cache_root()`: of the row caches, and of what trainings go on from."""
 
 
 def row_key(image_digest: bytes, view_name: str) -> bytes:
@@ -86,14 +88,18 @@ class RowCache:
         """
         part = np.empty(len(keys), self.record)
         part["key"], part["row"] = keys, rows
-        unfinished = self.folder / f".{os.getpid()}.tmp"
+        buffer = BytesIO()
+        np.save(buffer, part, allow_pickle=False)
+        content = buffer.getbuffer()
+        path = self.folder / f"{blake2b(content, digest_size=16).hexdigest()}.npy"
+        # Processes on several hosts may share the folder, and their process ids.
+        unfinished = self.folder / f".{uuid4().hex}.tmp"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with unfinished.open("wb") as file:
-                np.save(file, part, allow_pickle=False)
+                file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-            path = self.folder / f"{_digest(unfinished)}.npy"
             unfinished.replace(path)
         except OSError as error:
             with suppress(OSError):

@@ -23,11 +23,13 @@ from headstart.errors import UserError
 class Runtime(Protocol):
     """A backbone on a device.
 
-    batch_size: the number of images that a call takes. width: D, of its features.
+    batch_size: the number of images that a call takes. width: D, of its features. precision: that
+    it computes in; rows of different precisions are kept apart.
     """
 
     batch_size: int
     width: int
+    precision: str
 
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
         """Features [B, D] float32 of images [B, s, s, 3] uint8, B = batch_size, any s."""
@@ -82,6 +84,8 @@ class _Normalised(nn.Module):
 class OpenVINORuntime:
     """The CPU: OpenVINO's compiled graph, float32 throughout."""
 
+    precision = "float32"
+
     def __init__(self, backbone: LoadedBackbone, batch_size: int) -> None:
         self.batch_size = batch_size
         self.preprocessing = backbone.preprocessing
@@ -104,12 +108,17 @@ class OpenVINORuntime:
 
 
 class CUDARuntime:
-    """One NVIDIA GPU, the one of this process's rank: float32 weights, channels_last."""
+    """One NVIDIA GPU, the one of this process's rank: float32 throughout, channels_last."""
+
+    precision = "float32"
 
     def __init__(self, backbone: LoadedBackbone, batch_size: int) -> None:
         self.batch_size = self.chunk = batch_size
         self.preprocessing = backbone.preprocessing
         self.device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+        # torch's default for convolutions is TF32, whose error is that of half precision.
+        torch.backends.cudnn.conv.fp32_precision = "ieee"  # pyright: ignore[reportAttributeAccessIssue]
+        torch.backends.cuda.matmul.fp32_precision = "ieee"
         network = _Normalised(backbone.network, self.preprocessing)
         self.network = network.to(self.device).to(memory_format=torch.channels_last)
         size = backbone.preprocessing.input_size

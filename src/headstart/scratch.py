@@ -1,12 +1,14 @@
 """Training one of the papers' networks from scratch."""
 
-from inspect import signature
+from inspect import getfile, signature
+from pathlib import Path
 
 import torch
 from torch import nn
 
-from headstart import end_to_end, params
+from headstart import end_to_end, papers, params
 from headstart.augmentation import Input, mean_and_std
+from headstart.devices import device_named
 from headstart.end_to_end import Outputs
 from headstart.errors import UserError
 from headstart.heads.curve import Epoch
@@ -29,7 +31,7 @@ def train_scratch(
     Raises:
         UserError: the images can't be learnt from, there is no such device, or training diverged.
     """
-    device = end_to_end.device_named(stage.device, "train_scratch")
+    device = device_named(stage.device, "train_scratch")
     end_to_end.check(images)
     num_classes = len(images.examples.classes)
     network = build(chosen, recipe, num_classes)
@@ -43,6 +45,7 @@ def train_scratch(
         recipe,
         device,
         {"scratch": chosen.model_dump(mode="json")},
+        sorted(Path(getfile(papers)).parent.glob("*.py")),
         outputs,
         label,
         stage.snapshots,

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from headstart.augmentation import Input
 from headstart.errors import UserError
+from headstart.files import replacing
 from headstart.heads import curve as curves
 from headstart.heads.curve import Curve, Epoch
 from headstart.optimisers import optimiser
@@ -114,7 +115,8 @@ def train(
 
     folder: holds checkpoint.pt, from which a killed run goes on, curve.tsv, and the snapshots: the
     weights whenever tune accuracy surpassed the best so far, the oldest making room for what
-    exceeds `max_snapshots` (Milani, section 3.4). A folder belongs to one network, recipe and task.
+    exceeds `max_snapshots` (Milani, section 3.4). A folder belongs to one network with its initial
+    weights, one recipe, task and `max_snapshots`.
 
     Raises:
         UserError: the loss became infinite or NaN.
@@ -302,10 +304,9 @@ def snapshot(index: int, most: int) -> str:
 
 def save_weights(network: nn.Module, path: Path, metadata: dict[str, str] | None = None) -> None:
     """The network's weights and buffers as safetensors, whole or not at all."""
-    unfinished = path.with_suffix(".tmp")
     weights = {name: value.contiguous() for name, value in network.state_dict().items()}
-    save_file(weights, unfinished, metadata)
-    unfinished.replace(path)
+    with replacing(path) as unfinished:
+        unfinished.write_bytes(save(weights, metadata))
 
 
 def _seed(recipe: Recipe, *position: int) -> int:

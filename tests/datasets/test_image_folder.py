@@ -1,3 +1,4 @@
+import errno
 import os
 import zipfile
 from collections import Counter
@@ -105,6 +106,40 @@ def test_a_damaged_or_encrypted_member_is_a_bad_image(tmp_path: Path):
     damaged.write_bytes(data)
     with pytest.raises(BadImage, match=r"damaged in the \.zip: .* is encrypted"):
         load(damaged).read("Hund/0.png")
+
+
+def test_a_zip_whose_directory_is_damaged(tmp_path: Path):
+    archive = layouts.zipped(layouts.image_folder(tmp_path / "x"), tmp_path / "x.zip")
+    data = archive.read_bytes()
+    directory = data.index(b"PK\x01\x02")
+    newer = bytearray(data)
+    newer[directory + 6] = 99  # the version that it takes to unpack the first member
+    for damaged in (data[:directory] + b"????" + data[directory + 4 :], data[-500:], newer):
+        archive.write_bytes(damaged)
+        with pytest.raises(UserError, match=r"x\.zip is a damaged \.zip \(.*\); copy or download"):
+            load(archive)
+
+
+@pytest.mark.parametrize("name", ["x/Kuh", "x.zip"])
+def test_what_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str):
+    root = layouts.image_folder(tmp_path / "x")
+    layouts.zipped(root, tmp_path / "x.zip")
+    forbidden = tmp_path / name
+
+    def forbid(method: str) -> None:
+        allowed = getattr(Path, method)
+
+        def call(path: Path, *args: str) -> object:
+            if path == forbidden:
+                raise PermissionError(errno.EACCES, "Permission denied", str(path))
+            return allowed(path, *args)
+
+        monkeypatch.setattr(Path, method, call)
+
+    forbid("iterdir")
+    forbid("open")
+    with pytest.raises(UserError, match=rf"{forbidden} can't be read \(Permission denied\); let"):
+        load(forbidden if forbidden.suffix else root)
 
 
 def test_a_member_that_unpacks_to_too_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

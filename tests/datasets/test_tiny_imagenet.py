@@ -76,6 +76,23 @@ def test_text_files_that_do_not_fit_the_images(tmp_path: Path):
         load(root)
 
 
+@pytest.mark.parametrize(
+    ("file", "row"),
+    [
+        ("train/n03126707/n03126707_boxes.txt", "n03126707_1.JPEG\t1\t2\t3"),
+        ("train/n03126707/n03126707_boxes.txt", "n03126707_1.JPEG\t1\t2\t3\tfour"),
+        ("val/val_annotations.txt", "val_1.JPEG"),
+        ("val/val_annotations.txt", "val_1.JPEG\tn03126707\t1\t2\t3\t4\t5"),
+    ],
+)
+def test_a_row_of_other_columns_is_named(tmp_path: Path, file: str, row: str):
+    root = layouts.tiny_imagenet(tmp_path)
+    lines = (root / file).read_text().splitlines()
+    (root / file).write_text("\n".join([lines[0], row, *lines[2:]]))
+    with pytest.raises(UserError, match=rf"{file}, line 2: .* should end in four whole numbers"):
+        load(root)
+
+
 def test_what_is_not_tiny_imagenet(tmp_path: Path):
     with zipfile.ZipFile(tmp_path / "other.zip", "w") as archive:
         archive.writestr("cat/1.jpg", b"")

@@ -54,7 +54,7 @@ def test_loss_and_gradient_are_torch_s(batch: int, smoothing: list[float], class
 def test_training_is_torch_s_own_adam_loss_and_decay():
     """The same batches through nn.Linear, CrossEntropyLoss, Adam and ExponentialLR."""
     train, tune = blobs.features(90, views=2), blobs.features(40, split="tune")
-    recipe = blobs.linear(epochs=3, standardize=False)
+    recipe = blobs.linear(epochs=3, standardize=False, train_views="all")
     fitted = fit(recipe, train, tune)
 
     layer = nn.Linear(train.width, 4)
@@ -166,7 +166,7 @@ def test_every_view_of_an_image_is_drawn():
     train = blobs.features(90, views=2)
     train.values[:, 0] = 0
     tune = blobs.features(40, split="tune")
-    fitted = fit(blobs.linear(epochs=20, standardize=False), train, tune)
+    fitted = fit(blobs.linear(epochs=20, standardize=False, train_views="all"), train, tune)
     assert fitted.curve[-1].tune_top1 > 0.8
 
 

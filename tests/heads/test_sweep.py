@@ -34,11 +34,12 @@ TASK = Task(TRAIN, TUNE, Standardization.of(TRAIN), "cpu")
     ],
 )
 def test_every_point_is_what_a_run_of_its_own_gives(kind: str, fixed: dict, over: dict):
-    head = blobs.recipe(kind, epochs=2, **fixed)
+    fixed = {"epochs": 2, "train_views": "all", **fixed}
+    head = blobs.recipe(kind, **fixed)
     swept = sweep.fit(blobs.sweep(head, over), TASK)
     assert len(swept) == np.prod([len(values) for values in over.values()])
     for candidate in swept:
-        alone = fit(blobs.recipe(kind, epochs=2, **fixed | candidate.settings), TRAIN, TUNE)
+        alone = fit(blobs.recipe(kind, **fixed | candidate.settings), TRAIN, TUNE)
         for name, tensor in alone.head.model.tensors().items():
             found = candidate.model.tensors()[name]
             np.testing.assert_allclose(found, tensor, rtol=1e-3, atol=1e-5)

@@ -1,5 +1,6 @@
 """The cache command as a user calls it: needed rows stay, whatever else is there goes."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from headstart import h5
 from headstart.rows import ROWS, RowCache, cache_name
 from tests.cases import examples, run_stage
 
+FEATURES = ("--features", "data/features")
 PROVENANCE = {"architecture": "resnet50", "weights": "aa"}
 
 
@@ -25,6 +27,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for provenance in (PROVENANCE, {**PROVENANCE, "weights": "bb"}):
         folder = tmp_path / "cache" / ROWS / cache_name(provenance, "float16")
         RowCache(folder, 3, "float16").add(np.array([b"k" * 16]), np.zeros((1, 3)))
+        os.utime(folder, (0, 0))
     training = tmp_path / "cache" / "training" / "vgg16-00"
     training.mkdir(parents=True)
     (training / "checkpoint.pt").write_bytes(bytes(2_500_000))
@@ -39,7 +42,7 @@ def test_sizes_are_shown_and_nothing_is_deleted(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = remaining(project)
-    run_stage(monkeypatch, project, "cache", extract={"backbones": ["random"]})
+    run_stage(monkeypatch, project, "cache", *FEATURES, extract={"backbones": ["random"]})
     shown = capsys.readouterr().out
     assert "       2.5 MB  not needed  training/vgg16-00" in shown
     assert f"needed      rows/{cache_name(PROVENANCE, 'float16')}" in shown
@@ -50,15 +53,32 @@ def test_sizes_are_shown_and_nothing_is_deleted(
 def test_prune_keeps_what_the_current_features_came_from(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run_stage(monkeypatch, project, "cache", "--prune", extract={"backbones": ["random"]})
+    run_stage(
+        monkeypatch, project, "cache", *FEATURES, "--prune", extract={"backbones": ["random"]}
+    )
     assert remaining(project) == {cache_name(PROVENANCE, "float16")}
     assert "2.5 MB freed" in capsys.readouterr().out
+
+
+def test_prune_keeps_what_a_killed_extraction_goes_on_from_and_what_is_no_cache(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    newer = project / "cache" / ROWS / cache_name({**PROVENANCE, "weights": "cc"}, "float16")
+    RowCache(newer, 3, "float16").add(np.array([b"k" * 16]), np.zeros((1, 3)))
+    own = project / "cache" / "photos" / "holiday"
+    own.mkdir(parents=True)
+    run_stage(
+        monkeypatch, project, "cache", *FEATURES, "--prune", extract={"backbones": ["random"]}
+    )
+    assert remaining(project) == {cache_name(PROVENANCE, "float16"), newer.name, "holiday"}
 
 
 def test_prune_leaves_what_a_running_stage_holds(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with FileLock(project / "cache/training/vgg16-00/lock"):
-        run_stage(monkeypatch, project, "cache", "--prune", extract={"backbones": ["random"]})
+        run_stage(
+            monkeypatch, project, "cache", *FEATURES, "--prune", extract={"backbones": ["random"]}
+        )
     assert "vgg16-00" in remaining(project)
     assert "in use by a running stage" in capsys.readouterr().out

@@ -28,6 +28,7 @@ def test_compares_what_evaluate_wrote(
         "compare",
         *("--results", "results", "--report", "report"),
         extract={"backbones": backbones},
+        train_head={"heads": ["linear"]},
     )
     summary = json.loads((tmp_path / "report" / "metrics.json").read_text())
     assert summary["best"] == "resnet50-linear"

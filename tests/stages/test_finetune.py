@@ -1,11 +1,12 @@
 """finetune as a user meets it: images.h5 and a trained head in, a model and predictions out."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from headstart import backbones, h5, params, predictions
+from headstart import backbones, finetuning, h5, params, predictions
 from headstart.heads import head
 from headstart.heads.models import Affine
 from tests import cases
@@ -14,34 +15,75 @@ SPLITS = ["train"] * 16 + ["tune"] * 8 + ["val"] * 8
 ZOO = {"architecture": "resnet10t", "weights": "none", "input_size": 32}
 
 
-def test_writes_model_curve_and_predictions(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "cache"))
-    of = cases.examples(len(SPLITS))
     with h5.create(tmp_path / "images.h5") as file:
         pixels = np.random.default_rng(0).integers(0, 256, (len(SPLITS), 24, 24, 3))
         file.create_dataset("pixels", data=pixels.astype(np.uint8))
         file.create_dataset("digest", data=np.zeros((len(SPLITS), 32), np.uint8))
         file.create_dataset("split", data=np.array(SPLITS, "S5"))
         file.create_dataset("box", data=np.full((len(SPLITS), 4), np.nan, np.float32))
-        h5.write_examples(file, of)
+        h5.write_examples(file, cases.examples(len(SPLITS)))
+    save_head(tmp_path, bias=0.0)
+    return tmp_path
+
+
+def save_head(folder: Path, bias: float) -> None:
     trained = head.Head(
-        Affine(np.zeros((4, 512), np.float32), np.zeros(4, np.float32)),
+        Affine(np.zeros((4, 512), np.float32), np.full(4, bias, np.float32)),
         head.Standardization(np.zeros(512, np.float32), np.ones(512, np.float32)),
-        of.classes,
-        backbones.load(params.Backbone.model_validate(ZOO)).provenance,
+        cases.examples(4).classes,
+        # extract says more of the features than the backbone does.
+        backbones.load(params.Backbone.model_validate(ZOO)).provenance
+        | {"extraction": 1, "precision": "float32"},
         temperature=1.0,
     )
-    head.save(tmp_path / "head" / "head.safetensors", trained)
+    head.save(folder / "head" / "head.safetensors", trained)
 
+
+def finetune(monkeypatch: pytest.MonkeyPatch, folder: Path, **changed: Any) -> None:
+    """The stage, for two epochs, with keys of params.yaml's `finetune` changed."""
     recipe = params.load(cases.ROOT / "params.yaml").recipes["finetune"].model_dump(mode="json")
     short = recipe | {"epochs": 2, "batch_size": 8}
     paths = ("--images", "images.h5", "--head", "head", "--model", "model")
     arguments = (*paths, "--predictions", "predictions", "--backbone", "tiny")
-    changes = {"zoo": {"tiny": ZOO}, "recipes": {"finetune": short}}
-    cases.run_stage(monkeypatch, tmp_path, "finetune", *arguments, **changes)
+    sections = {"zoo": {"tiny": ZOO, "other": ZOO}, "recipes": {"finetune": short}}
+    cases.run_stage(monkeypatch, folder, "finetune", *arguments, **sections, finetune=changed)
+
+
+def test_writes_model_curve_and_predictions(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    finetune(monkeypatch, folder)
     assert capsys.readouterr().out.startswith("tiny: ")
-    assert len((tmp_path / "model" / "curve.tsv").read_text().splitlines()) == 3
-    assert predictions.load(tmp_path / "predictions" / "val.h5").logits.shape == (8, 1, 4)
-    assert not (tmp_path / "predictions" / "test.h5").exists()
+    assert len((folder / "model" / "curve.tsv").read_text().splitlines()) == 3
+    assert predictions.load(folder / "predictions" / "val.h5").logits.shape == (8, 1, 4)
+    assert not (folder / "predictions" / "test.h5").exists()
+
+
+class Trained(BaseException):
+    """What no handler of ours catches."""
+
+
+def test_what_decides_the_result_and_nothing_else_trains_again(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def stop(*_: object) -> None:
+        raise Trained
+
+    finetune(monkeypatch, folder)
+    monkeypatch.setattr("headstart.training.descend", stop)
+    finetune(monkeypatch, folder, backbones=["tiny", "other"], device="cpu")
+    with pytest.raises(Trained):
+        finetune(monkeypatch, folder, frozen_layers=1)
+    code = Path(finetuning.__file__)
+    with monkeypatch.context() as patched:
+        edited = folder / "finetuning.py"
+        edited.write_text(code.read_text() + "# edited")
+        patched.setattr(finetuning, "__file__", str(edited))
+        with pytest.raises(Trained):
+            finetune(monkeypatch, folder)
+    save_head(folder, bias=1.0)
+    with pytest.raises(Trained):
+        finetune(monkeypatch, folder)

@@ -2,7 +2,9 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -93,6 +95,35 @@ def test_what_was_trained_is_written_again_without_training(
     first = outputs()
     monkeypatch.setattr("headstart.training.descend", no_step)
     assert outputs() == first
+
+
+def test_a_change_of_snapshots_gives_what_a_first_run_gives(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def outputs(cache: str, most: int) -> dict[str, bytes]:
+        top1 = iter([0.1, 0.3, 0.5, 0.4])
+        seen = SimpleNamespace(means=lambda: (1.0, next(top1)))
+        monkeypatch.setattr("headstart.training.evaluate", lambda *_: seen)
+        monkeypatch.setenv("HEADSTART_CACHE", str(folder / cache))
+        for made in ("model", "predictions"):
+            shutil.rmtree(folder / made, ignore_errors=True)
+        changes = {
+            **CHANGES,
+            "recipes": {"short": RECIPE | {"epochs": 4}},
+            "train_scratch": {"snapshots": most},
+        }
+        cases.run_stage(
+            monkeypatch, folder, "train_scratch", *PATHS, "--network", "small", **changes
+        )
+        found = [*(folder / "model").rglob("*.*"), *(folder / "predictions").rglob("*.*")]
+        return {str(path.relative_to(folder)): path.read_bytes() for path in found}
+
+    many = outputs("cache", 20)
+    assert "model/snapshot_02.safetensors" in many
+    fewer = outputs("cache", 2)
+    assert fewer == outputs("empty", 2)
+    assert fewer["predictions/val.h5"] == many["predictions/val.h5"]
+    assert outputs("cache", 20) == many
 
 
 def test_classes_without_training_images_are_said(folder: Path, monkeypatch: pytest.MonkeyPatch):

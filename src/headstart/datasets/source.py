@@ -55,17 +55,16 @@ def open_source(path: Path) -> Source:
     """The folder or .zip at `path`.
 
     Raises:
-        UserError: it is neither; a name in it is not Unicode, or stands there twice.
+        UserError: it is neither, or can't be read; a name in it is not Unicode, or stands there
+            twice.
     """
-    if path.is_dir():
-        names, read = list(_walk(path, "", frozenset())), _folder_reader(path)
-    elif zipfile.is_zipfile(path):
-        archive = zipfile.ZipFile(path)
-        names, read = list(_zip_names(archive)), _zip_reader(archive)
-    elif path.exists():
-        raise UserError(f"dataset.path: {path} is neither a folder nor a .zip")
-    else:
-        raise UserError(f"dataset.path: {path} doesn't exist; name your folder or .zip")
+    try:
+        names, read = _opened(path)
+    except OSError as error:
+        raise UserError(
+            f"dataset.path: {error.filename or path} can't be read ({error.strerror}); "
+            "let yourself read it, or move it elsewhere"
+        ) from None
     names.sort()
     for name, following in pairwise(names):
         if name == following:
@@ -79,6 +78,25 @@ def open_source(path: Path) -> Source:
 def is_image(name: str) -> bool:
     """Whether a name is an image's by its extension."""
     return name.lower().endswith(IMAGE_EXTENSIONS)
+
+
+def _opened(path: Path) -> tuple[list[str], Callable[[str], bytes]]:
+    """The names in the folder or .zip at `path`, unsorted, and what reads them."""
+    if path.is_dir():
+        return list(_walk(path, "", frozenset())), _folder_reader(path)
+    if not path.exists():
+        raise UserError(f"dataset.path: {path} doesn't exist; name your folder or .zip")
+    with path.open("rb"):  # is_zipfile would take what may not be read for another kind of file
+        pass
+    if not zipfile.is_zipfile(path):
+        raise UserError(f"dataset.path: {path} is neither a folder nor a .zip")
+    try:
+        archive = zipfile.ZipFile(path)
+    except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
+        raise UserError(
+            f"dataset.path: {path} is a damaged .zip ({error}); copy or download it again"
+        ) from None
+    return list(_zip_names(archive)), _zip_reader(archive)
 
 
 def _encodable(name: str) -> bool:

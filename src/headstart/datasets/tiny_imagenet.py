@@ -67,9 +67,9 @@ def _classes(wnids: list[str], words: str) -> list[ClassLabel]:
 def _train(source: Source, images: list[str], labels: dict[str, int]) -> Iterator[Record]:
     """What is annotated but absent is a record too: `prepare` reports it."""
     boxes = {
-        f"train/{wnid}/images/{file}": _box(numbers)
+        f"train/{wnid}/images/{file}": box
         for wnid in labels
-        for file, *numbers in _rows(source, f"train/{wnid}/{wnid}_boxes.txt")
+        for (file,), box in _rows(source, f"train/{wnid}/{wnid}_boxes.txt", 1)
     }
     found = {name for name in images if name.startswith("train/")}
     for name in sorted(found | boxes.keys()):
@@ -81,21 +81,28 @@ def _train(source: Source, images: list[str], labels: dict[str, int]) -> Iterato
 
 def _val(source: Source, images: list[str], labels: dict[str, int]) -> Iterator[Record]:
     annotated: set[str] = set()
-    for file, wnid, *numbers in _rows(source, "val/val_annotations.txt"):
+    for (file, wnid), box in _rows(source, "val/val_annotations.txt", 2):
         name = f"val/images/{file}"
         annotated.add(name)
         if wnid not in labels:
             raise UserError(f"{source.path}: wnids.txt doesn't name {wnid}, the class of {name}")
-        yield Record(name, labels[wnid], "val", _box(numbers))
+        yield Record(name, labels[wnid], "val", box)
     for name in images:
         if name.startswith("val/images/") and name not in annotated:
             raise UserError(f"{source.path}: val/val_annotations.txt doesn't name {name}")
 
 
-def _rows(source: Source, name: str) -> list[list[str]]:
-    return [line.split("\t") for line in source.text(name).splitlines() if line]
-
-
-def _box(numbers: list[str]) -> Box:
-    x0, y0, x1, y1 = map(int, numbers)
-    return x0, y0, x1, y1
+def _rows(source: Source, name: str, words: int) -> Iterator[tuple[list[str], Box]]:
+    """Each line's first columns, as many as `words`, and its box in the four that follow."""
+    for number, line in enumerate(source.text(name).splitlines(), start=1):
+        if not line:
+            continue
+        columns = line.split("\t")
+        try:
+            x0, y0, x1, y1 = map(int, columns[words:])
+        except ValueError:
+            raise UserError(
+                f"{source.path / name}, line {number}: {line[:80]!r} should end in four whole "
+                "numbers after tabs; put the file of the official archive in its place"
+            ) from None
+        yield columns[:words], (x0, y0, x1, y1)

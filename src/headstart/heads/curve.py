@@ -1,10 +1,9 @@
 """How training went, epoch by epoch: a table and a figure."""
 
-import csv
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from headstart import figures
+from headstart import figures, files
 
 
 @dataclass(frozen=True)
@@ -27,9 +26,7 @@ Curve = list[Epoch]
 
 def write(path: Path, curve: Curve) -> None:
     """One line an epoch, tab-separated, with a header."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", encoding="utf-8", newline="") as file:
-        table = csv.writer(file, delimiter="\t", lineterminator="\n")
+    with files.table(path) as table:
         table.writerow(field.name for field in fields(Epoch))
         for epoch in curve:
             table.writerow(f"{value:.6g}" for value in asdict(epoch).values())

@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from scipy.special import softmax
 
 from headstart import params
 from headstart.calibration import fit_temperature
+from headstart.devices import device_named
 from headstart.errors import UserError
 from headstart.features import Features
 from headstart.heads import (
@@ -28,6 +27,7 @@ from headstart.heads.curve import Curve
 from headstart.heads.head import Head, Standardization, finite_rows
 from headstart.heads.source import whole
 from headstart.heads.surface import Surface
+from headstart.learnable import check_classes
 
 FITTERS: dict[str, Callable[[Any, Task], list[Candidate]]] = {
     "linear": gradient.fit,
@@ -61,7 +61,7 @@ def fit(recipe: params.Head, train: Features, tune: Features, device: str = "aut
         UserError: the features can't be learnt from, don't fit the memory, or training diverged.
     """
     _check(train, tune)
-    device = _present(device)
+    device = device_named(device, "train_head").type
     train = whole(train) if recipe.train_views == "whole" else train
     # Computed in any case: it finds a value that isn't finite before training.
     standardization = Standardization.of(train)
@@ -94,28 +94,12 @@ def save(folder: Path, fitted: Fitted) -> None:
         surface.draw(folder / "surface.svg", fitted.surface)
 
 
-def _present(device: str) -> str:
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UserError("train_head.device is cuda, but torch sees no GPU; set it to auto or cpu")
-    return (
-        "cuda" if device == "auto" and torch.cuda.is_available() else device.replace("auto", "cpu")
-    )
-
-
 def _check(train: Features, tune: Features) -> None:
-    classes = train.examples.classes
-    if tune.provenance != train.provenance or tune.examples.classes != classes:
+    if (tune.provenance, tune.examples.classes) != (train.provenance, train.examples.classes):
         raise UserError("the features of train and tune don't belong together; extract both again")
     for split, features in (("train", train), ("tune", tune)):
         if not features.examples.labelled or not len(features.examples):
             raise UserError(f"{split} holds no or unlabelled images; a head learns from labels")
-    if len(classes) < 2:
-        raise UserError(f"the only class is '{classes[0].name}'; a head tells two or more apart")
-    counts = np.bincount(train.examples.labels, minlength=len(classes))
-    if empty := [classes[i].name for i in np.flatnonzero(counts == 0)]:
-        raise UserError(
-            f"{len(empty)} classes have no training images: {', '.join(empty[:12])}"
-            f"{', …' if len(empty) > 12 else ''}; add images or remove the classes"
-        )
+    check_classes(train.examples)
     for _ in finite_rows(whole(tune)):
         pass

@@ -4,18 +4,18 @@ One safetensors file holds all of it. Nothing here imports torch.
 """
 
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+import safetensors.numpy
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from headstart.errors import UserError
 from headstart.features import Features
+from headstart.files import replacing
 from headstart.h5 import ClassLabel
 from headstart.heads.models import MODELS, Model
 
@@ -135,18 +135,13 @@ def save(path: Path, head: Head) -> None:
         "classes": [[label.id, label.name] for label in head.classes],
         "provenance": head.provenance,
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    content = safetensors.numpy.save(
+        {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()},
         # One key: safetensors writes several in an order that changes from run to run.
-        save_file(
-            {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()},
-            unfinished,
-            metadata={"head": json.dumps(about, sort_keys=True, ensure_ascii=False)},
-        )
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+        metadata={"head": json.dumps(about, sort_keys=True, ensure_ascii=False)},
+    )
+    with replacing(path) as unfinished:
+        unfinished.write_bytes(content)
 
 
 def load(path: Path) -> Head:

@@ -1,6 +1,5 @@
 """What tune said of every candidate: a table and a figure."""
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from headstart import figures
+from headstart import figures, files
 from headstart.heads.candidates import Score
 
 
@@ -23,8 +22,7 @@ class Surface:
 
 def write(path: Path, surface: Surface) -> None:
     """A line a candidate, tab-separated, with a header; a diverged one's scores are nan."""
-    with path.open("w", encoding="utf-8", newline="") as file:
-        table = csv.writer(file, delimiter="\t", lineterminator="\n")
+    with files.table(path) as table:
         table.writerow([*surface.settings[0], "tune_top1", "tune_nll", "chosen"])
         for index, (settings, score) in enumerate(
             zip(surface.settings, surface.scores, strict=True)

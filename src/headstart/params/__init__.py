@@ -123,6 +123,16 @@ class Params(Section):
         return self
 
     @model_validator(mode="after")
+    def _views_to_learn_from_are_extracted(self) -> Self:
+        for alias in self.train_head.heads:
+            if self.heads[alias].train_views == "all" and not self.extract.augmented_views:
+                raise ValueError(
+                    f"heads.{alias}: train_views is all, but extract.augmented_views is 0; raise "
+                    f"that, or set train_views to whole"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _ensembles_are_of_active_runs(self) -> Self:
         for name in self.ensemble.ensembles:
             members = self.ensembles[name].members

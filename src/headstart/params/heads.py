@@ -19,11 +19,11 @@ class HeadSection(Section):
     """What all heads have to say.
 
     standardize: features to mean 0 and variance 1 over train. train_views: whether augmented views
-    of train are learnt from, where there are any.
+    of train are learnt from too; there must be some then.
     """
 
     standardize: bool
-    train_views: Literal["whole", "all"] = "all"
+    train_views: Literal["whole", "all"] = "whole"
 
 
 class WeightedHead(HeadSection):

@@ -1,0 +1,20 @@
+"""A device by its name."""
+
+import pytest
+import torch
+
+from headstart.devices import device_named
+from headstart.errors import UserError
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_auto_is_the_gpu_where_there_is_one(there: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: there)
+    assert device_named("auto", "finetune").type == ("cuda" if there else "cpu")
+    assert device_named("cpu", "finetune").type == "cpu"
+
+
+def test_a_missing_gpu_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UserError, match=r"^finetune\.device is cuda.*auto or cpu$"):
+        device_named("cuda", "finetune")
