@@ -86,9 +86,10 @@ def render(pixels: np.ndarray, view: View) -> np.ndarray:
     """What `view` shows of an image [S, S, 3] uint8: [s, s, 3] uint8."""
     top, left, side = box(view.crop, pixels.shape[0])
     part = pixels[top : top + side, left : left + side]
-    if view.mirrored:
-        part = part[:, ::-1]
-    return _jitter(part, view) if view.jittered else part
+    if view.jittered:
+        part = _jitter(part, view)
+    # Last: a mean over mirrored pixels is added up in another order and rounds differently.
+    return part[:, ::-1] if view.mirrored else part
 
 
 def _jitter(pixels: np.ndarray, view: View) -> np.ndarray:
