@@ -34,18 +34,19 @@ from headstart.wanted import Plan
 
 MODELS = {"inception_v3": 299, "resnet50": 224}
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+BATCH = 32 if DEVICE.type == "cpu" else 256
 
 THINGSVISION = """
 import sys, time, json, warnings
 warnings.simplefilter("ignore")
 from thingsvision import get_extractor
 from thingsvision.utils.data import ImageDataset, DataLoader
-name, size, folder, out = sys.argv[1:5]
-extractor = get_extractor(model_name=name, source="timm", device="cpu", pretrained=False)
+name, size, folder, out, device, batch = sys.argv[1:7]
+extractor = get_extractor(model_name=name, source="timm", device=device, pretrained=False)
 began = time.perf_counter()
 data = ImageDataset(root=folder, out_path=out, backend=extractor.get_backend(),
                     transforms=extractor.get_transformations(int(size), int(size)))
-batches = DataLoader(dataset=data, batch_size=32, backend=extractor.get_backend())
+batches = DataLoader(dataset=data, batch_size=int(batch), backend=extractor.get_backend())
 features = extractor.extract_features(batches=batches, module_name="global_pool",
                                       flatten_acts=True)
 import h5py
@@ -66,9 +67,9 @@ def naive(name: str, size: int, folder: Path, out: Path) -> Callable[[], float]:
         files = sorted(folder.rglob("*.JPEG"))
         features = []
         with torch.no_grad():
-            for start in range(0, len(files), 32):
+            for start in range(0, len(files), BATCH):
                 batch = []
-                for file in files[start : start + 32]:
+                for file in files[start : start + BATCH]:
                     image = (
                         Image.open(file)
                         .convert("RGB")
@@ -78,11 +79,15 @@ def naive(name: str, size: int, folder: Path, out: Path) -> Callable[[], float]:
                         (torch.from_numpy(np.array(image)).permute(2, 0, 1) / 255 - mean) / std
                     )
                 features.append(model(torch.stack(batch).to(DEVICE)).cpu().numpy())
-        with h5py.File(out / "naive.h5", "w") as file:
-            file["features"] = np.concatenate(features)
+        write(out / "naive.h5", features)
         return time.perf_counter() - began
 
     return run
+
+
+def write(path: Path, features: list[np.ndarray]) -> None:
+    with h5py.File(path, "w") as file:
+        file["features"] = np.concatenate(features)
 
 
 def timm_inference(
@@ -99,7 +104,7 @@ def timm_inference(
         dataset = ImageDataset(str(folder), reader=ReaderImageFolder(str(folder)))
         loader = create_loader(
             dataset,
-            batch_size=32,
+            batch_size=BATCH,
             use_prefetcher=False,
             num_workers=2,
             device=DEVICE,
@@ -115,8 +120,7 @@ def timm_inference(
                 if channels_last:
                     batch = batch.contiguous(memory_format=torch.channels_last)
                 features.append(model(batch.to(DEVICE)).cpu().numpy())
-        with h5py.File(out / "timm.h5", "w") as file:
-            file["features"] = np.concatenate(features)
+        write(out / "timm.h5", features)
         return time.perf_counter() - began
 
     return run
@@ -127,7 +131,7 @@ def thingsvision(
 ) -> Callable[[], float]:
     def run() -> float:
         printed = subprocess.run(
-            [python, "-c", THINGSVISION, name, str(size), folder, out],
+            [python, "-c", THINGSVISION, name, str(size), folder, out, DEVICE.type, str(BATCH)],
             capture_output=True,
             text=True,
             check=True,
