@@ -1,7 +1,9 @@
-"""Training one of the papers' networks from scratch."""
+"""Training a network from scratch: one of the papers', or any that timm knows."""
 
+from collections.abc import Callable
 from inspect import getfile, signature
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -16,6 +18,16 @@ from headstart.images import Images
 from headstart.papers import NETWORKS
 from headstart.papers.initialisation import INITIALISATIONS
 from headstart.training import Task
+
+
+def timm_network(num_classes: int, architecture: str, **model_args: Any) -> nn.Module:
+    """An untrained network of timm's, from images [B, 3, H, W] to logits [B, num_classes]."""
+    import timm  # takes seconds, and the papers' networks do without
+
+    return timm.create_model(architecture, num_classes=num_classes, **model_args)
+
+
+CONSTRUCTORS: dict[str, Callable[..., nn.Module]] = {**NETWORKS, "timm": timm_network}
 
 
 def train_scratch(
@@ -59,12 +71,12 @@ def build(chosen: params.Network, recipe: params.Recipe, num_classes: int) -> nn
         UserError: it has no such argument, or can't take images of that size.
     """
     torch.manual_seed(recipe.seed)
-    constructor = NETWORKS[chosen.network]
+    constructor = CONSTRUCTORS[chosen.network]
     try:
         signature(constructor).bind(num_classes, **chosen.arguments)
-    except TypeError as error:
+        network = constructor(num_classes, **chosen.arguments)
+    except (TypeError, RuntimeError) as error:
         raise UserError(f"arguments of network '{chosen.network}': {error}") from None
-    network = constructor(num_classes, **chosen.arguments)
     INITIALISATIONS[recipe.initialisation](network)
     try:
         with torch.inference_mode():

@@ -137,10 +137,11 @@ class Finetune(Section):
 
 
 class Network(Section):
-    """A network of the papers and how it is trained.
+    """A network of the papers, or `timm` for one of timm's, and how it is trained.
 
     size: side in px that the network sees. crop: side of the square cut out for it, over the
-    image's; random in training, central otherwise. arguments: of its constructor.
+    image's; random in training, central otherwise. arguments: of its constructor; timm's takes
+    `architecture` and that one's own.
     """
 
     network: Literal[
@@ -155,6 +156,7 @@ class Network(Section):
         "vgg16",
         "vgg19",
         "resnet_lstm",
+        "timm",
     ]
     recipe: Alias
     size: Annotated[int, Field(ge=32)]
