@@ -73,8 +73,8 @@ def test_the_shipped_file_is_valid_and_holds_the_papers_backbones() -> None:
         ),
         (
             lambda c: c["zoo"]["resnet50"].update(weights="no/such.safetensors"),
-            "params.yaml: zoo.resnet50.weights: no file 'no/such.safetensors'; "
-            "give hub, none, or a weights file's path",
+            "params.yaml: zoo.resnet50: no weights file 'no/such.safetensors'; "
+            "give hub, bundled, none, or a weights file's path",
         ),
         (
             lambda c: c["train_head"].update(heads=["linaer"]),

@@ -17,6 +17,7 @@ from safetensors import SafetensorError
 from timm.data.config import resolve_model_data_config
 from torch import nn
 
+import headstart.pixels  # noqa: F401  (registers an architecture)
 from headstart.errors import UserError
 from headstart.params import Backbone
 
@@ -54,8 +55,8 @@ def load(backbone: Backbone) -> LoadedBackbone:
             or is one of another architecture; the architecture doesn't take `model_args`.
     """
     network = _create(backbone, pretrained=backbone.weights == "hub")
-    if backbone.weights not in ("hub", "none"):
-        network.load_state_dict(_matching_weights(backbone, network))
+    if backbone.weights_file:
+        network.load_state_dict(_matching_weights(backbone, backbone.weights_file, network))
     network.eval().requires_grad_(False)
     preprocessing = _preprocessing(backbone, network)
     provenance = {
@@ -75,8 +76,8 @@ def check(backbone: Backbone) -> None:
     """
     with torch.device("meta"):
         network = _create(backbone, pretrained=False)
-    if backbone.weights not in ("hub", "none"):
-        _matching_weights(backbone, network)
+    if backbone.weights_file:
+        _matching_weights(backbone, backbone.weights_file, network)
 
 
 def _create(backbone: Backbone, pretrained: bool) -> nn.Module:
@@ -100,9 +101,10 @@ def _create(backbone: Backbone, pretrained: bool) -> nn.Module:
         ) from None
 
 
-def _matching_weights(backbone: Backbone, network: nn.Module) -> dict[str, torch.Tensor]:
+def _matching_weights(
+    backbone: Backbone, path: Path, network: nn.Module
+) -> dict[str, torch.Tensor]:
     """The file's tensors that `network` wants; every one of them, each of the right shape."""
-    path = Path(backbone.weights)
     try:
         found = timm.models.load_state_dict(str(path), device="cpu", weights_only=True)
     except (OSError, RuntimeError, ValueError, EOFError, SafetensorError, UnpicklingError) as error:

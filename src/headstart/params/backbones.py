@@ -4,18 +4,23 @@ import re
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, PositiveInt, StringConstraints, field_validator
+from pydantic import Field, PositiveInt, StringConstraints, field_validator, model_validator
 
 from headstart.errors import did_you_mean
 from headstart.params.section import Alias, Channels, Device, Section
 
+PACKAGE = Path(__file__).parents[1]
+BUNDLED = PACKAGE / "bundled"
+"""Weights that come with the project: a file <architecture>.safetensors each."""
+
 
 class Backbone(Section):
-    """A timm architecture, its weights and what to change of its own preprocessing.
+    """An architecture of timm's (or `pixels`), its weights, what to change of its preprocessing.
 
-    weights: `hub`, `none` (random, from `seed`) or the path of a .safetensors or timm checkpoint.
+    weights: `hub`, `bundled` (with the project), `none` (random, from `seed`) or the path of a
+    .safetensors or timm checkpoint.
     """
 
     architecture: str
@@ -35,12 +40,28 @@ class Backbone(Section):
             raise ValueError(f"timm has no '{architecture}'; {did_you_mean(architecture, known)}")
         return architecture
 
-    @field_validator("weights")
-    @classmethod
-    def _weights_file_exists(cls, weights: str) -> str:
-        if weights not in ("hub", "none") and not Path(weights).is_file():
-            raise ValueError(f"no file '{weights}'; give hub, none, or a weights file's path")
-        return weights
+    @model_validator(mode="after")
+    def _weights_file_exists(self) -> Self:
+        file = self.weights_file
+        if file is None or file.is_file():
+            return self
+        if self.weights == "bundled":
+            there = ", ".join(sorted(path.stem for path in BUNDLED.glob("*.safetensors")))
+            raise ValueError(f"{self.architecture} has no bundled weights; there are: {there}")
+        raise ValueError(
+            f"no weights file '{self.weights}'; give hub, bundled, none, or a weights file's path"
+        )
+
+    @property
+    def weights_file(self) -> Path | None:
+        """Where the weights are read from, if not from the hub and not random."""
+        match self.weights:
+            case "hub" | "none":
+                return None
+            case "bundled":
+                return BUNDLED / f"{self.architecture}.safetensors"
+            case path:
+                return Path(path)
 
 
 class Extract(Section):
@@ -60,12 +81,16 @@ class Extract(Section):
 
 @cache
 def timm_architectures() -> frozenset[str]:
-    """The names that timm registers, read from its source: importing timm takes many seconds."""
+    """The names that timm and `headstart.pixels` register, read from their source: importing timm
+    takes many seconds.
+    """
     spec = find_spec("timm")
     assert spec is not None
     assert spec.origin is not None
     registered = re.compile(r"^@register_model\ndef (\w+)\(", re.MULTILINE)
     sources = Path(spec.origin).parent.joinpath("models").glob("*.py")
     return frozenset(
-        name for source in sources for name in registered.findall(source.read_text("utf-8"))
+        name
+        for source in (*sources, PACKAGE / "pixels.py")
+        for name in registered.findall(source.read_text("utf-8"))
     )

@@ -1,0 +1,71 @@
+"""Bundled backbones: made from what train_scratch keeps, found by architecture, small."""
+
+import json
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from pydantic import ValidationError
+from safetensors.torch import save_file
+
+from headstart import backbones, bundling, params
+from headstart.errors import UserError
+from headstart.params.backbones import BUNDLED
+from tests import cases
+
+ARGUMENTS = {"architecture": "resnet14t", "base_width": 8}
+
+
+def trained(path: Path, network: str = "timm", arguments: dict = ARGUMENTS) -> Path:
+    torch.manual_seed(0)
+    state = timm.create_model("resnet14t", base_width=8, num_classes=5).state_dict()
+    about = {
+        "scratch": {"network": network, "arguments": arguments},
+        "input": {"size": 56, "crop": 0.875, "mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6]},
+    }
+    save_file(state, path, {"network": json.dumps(about)})
+    return path
+
+
+def test_a_trained_network_becomes_a_backbone(tmp_path, monkeypatch):
+    model = trained(tmp_path / "model.safetensors")
+    path, entry = bundling.bundle(model, tmp_path / "bundled")
+    assert path == tmp_path / "bundled" / "resnet14t.safetensors"
+    assert path.stat().st_size < 0.6 * model.stat().st_size
+    monkeypatch.setattr("headstart.params.backbones.BUNDLED", tmp_path / "bundled")
+    loaded = backbones.load(params.Backbone.model_validate(entry))
+    assert loaded.preprocessing == backbones.Preprocessing(
+        64, "bilinear", (0.1, 0.2, 0.3), (0.4, 0.5, 0.6)
+    )
+    torch.manual_seed(0)
+    original = timm.create_model("resnet14t", base_width=8, num_classes=5).eval()
+    original.reset_classifier(0)  # pyright: ignore[reportCallIssue]
+    x = torch.randn(2, 3, 64, 64)
+    with torch.inference_mode():
+        torch.testing.assert_close(loaded.network(x), original(x), rtol=0.02, atol=0.02)
+
+
+def test_what_is_no_such_model_is_named(tmp_path):
+    with pytest.raises(UserError, match="isn't a network that train_scratch trained"):
+        bundling.bundle(tmp_path / "absent.safetensors", tmp_path)
+    save_file({"x": torch.zeros(1)}, tmp_path / "other.safetensors")
+    with pytest.raises(UserError, match="isn't a network that train_scratch trained"):
+        bundling.bundle(tmp_path / "other.safetensors", tmp_path)
+    with pytest.raises(UserError, match="vgg16 is no network of timm's"):
+        bundling.bundle(trained(tmp_path / "vgg.safetensors", "vgg16"), tmp_path)
+
+
+def test_an_architecture_without_bundled_weights():
+    with pytest.raises(ValidationError, match="resnet50 has no bundled weights; there are: resnet"):
+        params.Backbone(architecture="resnet50", weights="bundled")
+
+
+def test_every_bundled_file_has_an_entry_that_it_fits_and_is_small():
+    zoo = params.load(cases.ROOT / "params.yaml").zoo.values()
+    bundled = {entry.architecture: entry for entry in zoo if entry.weights == "bundled"}
+    files = list(BUNDLED.glob("*.safetensors"))
+    assert {file.stem for file in files} == bundled.keys()
+    for file in files:
+        backbones.check(bundled[file.stem])
+        assert file.stat().st_size < 12e6
