@@ -49,8 +49,13 @@ def save_run(folder: Path, *, test: Predictions | None = None, **kind: Any) -> N
 def run_stage(
     monkeypatch: pytest.MonkeyPatch, folder: Path, name: str, *arguments: str, **sections: Any
 ) -> None:
-    """`python -m stages.<name>` in `folder`, with the project's params and `sections` changed."""
+    """`python -m stages.<name>` in `folder`, with the project's params and `sections` changed.
+
+    Nothing is trained end to end where `sections` don't say so.
+    """
     params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    params["finetune"]["backbones"] = []
+    params["train_scratch"]["networks"] = []
     for section, changed in sections.items():
         params[section] |= changed
     (folder / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")

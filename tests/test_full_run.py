@@ -39,6 +39,7 @@ def project(tmp_path: Path) -> Path:
     params["extract"] |= {"backbones": ["tiny"], "batch_size": 4, "device": "cpu"}
     params["train_head"]["heads"] = ["linear"]
     params["train_scratch"]["networks"] = []
+    params["finetune"]["backbones"] = []
     params["tsne"]["perplexity"] = 2
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
     return tmp_path

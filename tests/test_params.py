@@ -77,6 +77,16 @@ def test_the_shipped_file_is_valid_and_holds_the_papers_backbones() -> None:
             "give hub, bundled, none, or a weights file's path",
         ),
         (
+            lambda c: c["extract"].update(backbones=["pixels"]),
+            "params.yaml: finetune.backbones: 'bundled' is not in extract.backbones, which "
+            "fine-tuning goes on from; name it there too, or set finetune.backbones to []",
+        ),
+        (
+            lambda c: c["finetune"].update(head="ridge"),
+            "params.yaml: finetune.head: 'ridge' is not in train_head.heads, which fine-tuning "
+            "goes on from; name it there too, or set finetune.backbones to []",
+        ),
+        (
             lambda c: c["train_head"].update(heads=["linaer"]),
             "params.yaml: train_head.heads: heads has no 'linaer'; did you mean 'linear'?",
         ),

@@ -7,7 +7,7 @@ import pytest
 from sklearn.datasets import load_sample_image
 
 from headstart.datasets import photo_patches
-from headstart.datasets.photo_patches import PHOTOGRAPHS, SIDE, photograph, region
+from headstart.datasets.photo_patches import PHOTOGRAPHS, SIDE, light, photograph, region
 from headstart.decode import decode
 from headstart.errors import UserError
 from headstart.params import PhotoPatches
@@ -46,9 +46,20 @@ def test_a_patch_is_what_the_photograph_shows_there():
         assert record.label is not None
         assert dataset.classes[record.label].id == name
         if name == "china":
-            np.testing.assert_array_equal(pixels, china[y : y + SIDE, x : x + SIDE])
+            lit = np.clip(np.round(china[y : y + SIDE, x : x + SIDE] * light(record.id)), 0, 255)
+            np.testing.assert_array_equal(pixels, lit)
             seen += 1
-    assert seen == 60
+    assert seen == 58
+
+
+def test_each_patch_has_a_light_of_its_own_within_bounds():
+    stops = np.log2([light(record.id) for record in photo_patches.load(SECTION).records])
+    exposure = stops.mean(axis=1)
+    assert len(np.unique(stops, axis=0)) == len(stops)
+    assert np.abs(stops).max() <= 1.6
+    assert np.abs(stops - exposure[:, None]).max() <= 0.8
+    assert np.abs(stops.mean(axis=0)).max() < 0.05
+    np.testing.assert_allclose(stops.std(axis=0), np.sqrt((1 + 0.6**2) / 3), atol=0.03)
 
 
 def test_sixteen_nearly_even_classes():
@@ -57,12 +68,12 @@ def test_sixteen_nearly_even_classes():
     small = {list(PHOTOGRAPHS).index(name) for name in ("coins", "chelsea")}
     assert len(PHOTOGRAPHS) == 16
     for label in set(range(16)) - small:
-        assert 33 <= counts[label, "train"] <= 40
-        assert 17 <= counts[label, "val"] <= 20
+        assert 20 <= counts[label, "train"] <= 24
+        assert 30 <= counts[label, "val"] <= 36
         assert counts[label, "test"] >= 3
     for label in small:
-        assert counts[label, "train"] >= 14
-        assert counts[label, "val"] >= 8
+        assert counts[label, "train"] >= 8
+        assert counts[label, "val"] >= 13
         assert counts[label, "test"] >= 1
 
 

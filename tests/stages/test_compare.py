@@ -44,5 +44,5 @@ def test_compares_what_evaluate_wrote(
 
 
 def test_a_run_without_results_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    with pytest.raises(SystemExit, match=r"^error: run random-linear has no results in "):
+    with pytest.raises(SystemExit, match=r"^error: run bundled-linear has no results in "):
         cases.run_stage(monkeypatch, tmp_path, "compare", "--results", "r", "--report", "report")

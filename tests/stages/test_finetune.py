@@ -48,7 +48,11 @@ def finetune(monkeypatch: pytest.MonkeyPatch, folder: Path, **changed: Any) -> N
     short = recipe | {"epochs": 2, "batch_size": 8}
     paths = ("--images", "images.h5", "--head", "head", "--model", "model")
     arguments = (*paths, "--predictions", "predictions", "--backbone", "tiny")
-    sections = {"zoo": {"tiny": ZOO, "other": ZOO}, "recipes": {"finetune": short}}
+    sections = {
+        "zoo": {"tiny": ZOO, "other": ZOO},
+        "extract": {"backbones": ["tiny", "other"]},
+        "recipes": {"finetune": short},
+    }
     cases.run_stage(monkeypatch, folder, "finetune", *arguments, **sections, finetune=changed)
 
 

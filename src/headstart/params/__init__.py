@@ -133,6 +133,20 @@ class Params(Section):
         return self
 
     @model_validator(mode="after")
+    def _finetuning_goes_on_from_active_runs(self) -> Self:
+        for key, aliases, section, active in (
+            ("backbones", self.finetune.backbones, "extract.backbones", self.extract.backbones),
+            ("head", [self.finetune.head], "train_head.heads", self.train_head.heads),
+        ):
+            for alias in aliases if self.finetune.backbones else []:
+                if alias not in active:
+                    raise ValueError(
+                        f"finetune.{key}: '{alias}' is not in {section}, which fine-tuning goes on "
+                        f"from; name it there too, or set finetune.backbones to []"
+                    )
+        return self
+
+    @model_validator(mode="after")
     def _ensembles_are_of_active_runs(self) -> Self:
         for name in self.ensemble.ensembles:
             members = self.ensembles[name].members
