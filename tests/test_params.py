@@ -93,6 +93,27 @@ def test_the_shipped_file_is_valid_and_holds_the_papers_backbones() -> None:
             "params.yaml: heads.linear_sweep: train_views is all, but extract.augmented_views is "
             "0; raise that, or set train_views to whole",
         ),
+        (
+            lambda c: c["ensembles"]["two"].update(snapshots_of="mini_inception"),
+            "params.yaml: ensembles.two: give either `members` or `snapshots_of`",
+        ),
+        (
+            lambda c: c["ensembles"]["two"].pop("members"),
+            "params.yaml: ensembles.two: give either `members` or `snapshots_of`",
+        ),
+        (
+            lambda c: c["ensemble"].update(ensembles=["mini_inception_snapshots"]),
+            "params.yaml: ensembles.mini_inception_snapshots: 'mini_inception' isn't trained; "
+            "name it in train_scratch.networks",
+        ),
+        (
+            lambda c: (
+                c["ensemble"].update(ensembles=["mini_inception_snapshots"]),
+                c["ensembles"]["mini_inception_snapshots"].update(snapshots_of="mini_inceptoin"),
+            ),
+            "params.yaml: ensembles.mini_inception_snapshots: networks has no 'mini_inceptoin'; "
+            "did you mean 'mini_inception'?",
+        ),
     ],
 )
 def test_one_line_names_the_place_and_the_fix(

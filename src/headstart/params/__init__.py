@@ -53,6 +53,7 @@ __all__ = [
     "Augmentation",
     "Backbone",
     "Cosine",
+    "EnsembleOf",
     "ExponentialDecay",
     "Finetune",
     "Head",
@@ -135,13 +136,31 @@ class Params(Section):
     @model_validator(mode="after")
     def _ensembles_are_of_active_runs(self) -> Self:
         for name in self.ensemble.ensembles:
-            members = self.ensembles[name].members
+            members = self.ensembles[name].members or []
             for member in members:
                 if member not in self.single_runs:
                     near = did_you_mean(member, self.single_runs)
                     raise ValueError(f"ensembles.{name}: no run '{member}' is active; {near}")
             if len(set(members)) < len(members):
                 raise ValueError(f"ensembles.{name}: a member stands there twice; name each once")
+        return self
+
+    @model_validator(mode="after")
+    def _ensembles_are_of_snapshots_that_are_kept(self) -> Self:
+        for name in self.ensemble.ensembles:
+            network = self.ensembles[name].snapshots_of
+            if network is None:
+                continue
+            if network not in self.networks:
+                near = did_you_mean(network, self.networks)
+                raise ValueError(f"ensembles.{name}: networks has no '{network}'; {near}")
+            if network not in self.train_scratch.networks:
+                raise ValueError(
+                    f"ensembles.{name}: '{network}' isn't trained; name it in "
+                    f"train_scratch.networks"
+                )
+            if self.train_scratch.snapshots == 1:
+                raise ValueError(f"ensembles.{name}: train_scratch.snapshots is 1; raise it")
         return self
 
     @property
