@@ -115,7 +115,7 @@ def test_arguments_that_the_architecture_does_not_take() -> None:
 def test_the_papers_backbones_are_2048_wide(alias: str, size: int) -> None:
     from headstart import params
 
-    shipped = params.load(Path(__file__).parent.parent / "params.yaml").zoo[alias]
+    shipped = params.load(Path(__file__).parent.parent / "params.yaml").single_backbones[alias]
     loaded = backbones.load(shipped.model_copy(update={"weights": "none"}))
     assert loaded.preprocessing.input_size == size
     with torch.inference_mode():

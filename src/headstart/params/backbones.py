@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveInt, StringConstraints, field_validator
+from pydantic import Discriminator, Field, PositiveInt, StringConstraints, Tag, field_validator
 
 from headstart.errors import did_you_mean
 from headstart.params.section import Alias, Channels, Device, Section
@@ -41,6 +41,23 @@ class Backbone(Section):
         if weights not in ("hub", "none") and not Path(weights).is_file():
             raise ValueError(f"no file '{weights}'; give hub, none, or a weights file's path")
         return weights
+
+
+class Concatenation(Section):
+    """Several of the zoo's backbones as one: what they say of a view, side by side."""
+
+    concatenate: Annotated[list[Alias], Field(min_length=2)]
+
+
+def _kind(entry: Any) -> str:
+    named = isinstance(entry, Concatenation) or (isinstance(entry, dict) and "concatenate" in entry)
+    return "concatenation" if named else "backbone"
+
+
+ZooEntry = Annotated[
+    Annotated[Backbone, Tag("backbone")] | Annotated[Concatenation, Tag("concatenation")],
+    Discriminator(_kind),
+]
 
 
 class Extract(Section):
