@@ -95,6 +95,10 @@ def test_the_shipped_file_is_valid_and_holds_the_papers_backbones() -> None:
             "0; raise that, or set train_views to whole",
         ),
         (
+            lambda c: c["zoo"]["resnet50"].update(sha256="0" * 64),
+            "params.yaml: zoo.resnet50: sha256 is a weights file's, and `weights` is hub",
+        ),
+        (
             lambda c: c["zoo"].update(both={"concatenate": ["resnet50", "resnet51"]}),
             "params.yaml: zoo.both.concatenate: zoo (without concatenations) has no 'resnet51'; "
             "did you mean 'resnet50'?",

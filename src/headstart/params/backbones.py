@@ -4,9 +4,17 @@ import re
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Discriminator, Field, PositiveInt, StringConstraints, Tag, field_validator
+from pydantic import (
+    Discriminator,
+    Field,
+    PositiveInt,
+    StringConstraints,
+    Tag,
+    field_validator,
+    model_validator,
+)
 
 from headstart.errors import did_you_mean
 from headstart.params.section import Alias, Channels, Device, Section
@@ -16,10 +24,12 @@ class Backbone(Section):
     """A timm architecture, its weights and what to change of its own preprocessing.
 
     weights: `hub`, `none` (random, from `seed`) or the path of a .safetensors or timm checkpoint.
+    sha256: of that file; a change of the file alone is then an error and not overlooked.
     """
 
     architecture: str
     weights: str
+    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = None
     seed: int = 0
     model_args: dict[str, Any] = Field(default={})
     input_size: PositiveInt | None = None
@@ -41,6 +51,12 @@ class Backbone(Section):
         if weights not in ("hub", "none") and not Path(weights).is_file():
             raise ValueError(f"no file '{weights}'; give hub, none, or a weights file's path")
         return weights
+
+    @model_validator(mode="after")
+    def _only_a_file_has_a_digest(self) -> Self:
+        if self.sha256 is not None and self.weights in ("hub", "none"):
+            raise ValueError(f"sha256 is a weights file's, and `weights` is {self.weights}")
+        return self
 
 
 class Concatenation(Section):
