@@ -161,11 +161,8 @@ def ours(
             manifest, _ = prepare(dataset, checks)
             images.write(out / "images.h5", manifest, dataset.read, 299, "crop", 10**8)
             with images.open_images(out / "images.h5") as stored:
-                counts.append(
-                    extraction.extract(
-                        stored, out, started, loaded.provenance, Plan(False, 0), "float32", name
-                    )
-                )
+                member = extraction.Member(name, started, loaded.provenance)
+                counts.extend(extraction.extract(stored, out, [member], Plan(False, 0), "float32"))
             return time.perf_counter() - began
 
     return run

@@ -52,9 +52,8 @@ def extract(count: int, folder: Path) -> float:
             np.full((count, 4), np.nan, np.float32),
             Examples(ids, np.arange(count) % 200, [ClassLabel(str(c), str(c)) for c in range(200)]),
         )
-        extraction.extract(
-            stored, folder, StandIn(), {"architecture": "stand-in"}, Plan(False, 0), "float16", ""
-        )
+        member = extraction.Member("", StandIn(), {"architecture": "stand-in"})
+        extraction.extract(stored, folder, [member], Plan(False, 0), "float16")
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 

@@ -16,25 +16,29 @@ def extract(args: argparse.Namespace, params: Params) -> str:
     # Others than torchrun set ranks too; only under torchrun are all of them started.
     if "TORCHELASTIC_RUN_ID" in os.environ:
         share = extraction.Share(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
-    chosen = entry(params.zoo, "zoo", args.backbone)
+    chosen = entry(params.backbones, "zoo", args.backbone)
     # A wrong weights file of the last backbone is found before the first one's hours of work.
-    for alias in params.extract.backbones:
-        backbones.check(params.zoo[alias])
-    backbone = backbones.load(chosen)
-    started = runtime.start(backbone, params.extract.device, params.extract.batch_size)
+    active = (params.backbones[alias] for alias in params.extract.backbones)
+    for backbone in {name: b for members in active for name, b in members.items()}.values():
+        backbones.check(backbone)
+    device, batch_size = params.extract.device, params.extract.batch_size
+    # Lazy: a concatenation's members are loaded one after another.
+    loaded = ((name, backbones.load(backbone)) for name, backbone in chosen.items())
+    members = (
+        extraction.Member(name, runtime.start(backbone, device, batch_size), backbone.provenance)
+        for name, backbone in loaded
+    )
     with open_images(args.images) as images:
         counts = extraction.extract(
             images,
             args.features,
-            started,
-            backbone.provenance,
+            members,
             Plan(params.extract.ten_crop, params.extract.augmented_views),
             params.extract.dtype,
-            args.backbone,
             share,
         )
     rank = f" (process {share.rank} of {share.world})" if share.world > 1 else ""
-    return f"{args.backbone}{rank}: {counts}"
+    return "; ".join(f"{name}{rank}: {c}" for name, c in zip(chosen, counts, strict=True))
 
 
 if __name__ == "__main__":

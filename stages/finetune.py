@@ -15,7 +15,7 @@ def finetune(args: argparse.Namespace, params: Params) -> str:
     with open_images(args.images) as images:
         best = finetuning.finetune(
             images,
-            entry(params.zoo, "zoo", args.backbone),
+            entry(params.single_backbones, "zoo", args.backbone),
             head.load(args.head / "head.safetensors"),
             params.recipes[params.finetune.recipe],
             params.finetune,

@@ -8,8 +8,8 @@ from stages import parser, run
 
 def predict(args: argparse.Namespace, _: Params) -> str:
     from headstart import predictions
+    from headstart.features import opened
     from headstart.heads import head
-    from headstart.heads.source import opened
     from headstart.predictions import Predictions
 
     trained = head.load(args.model / "head.safetensors")

@@ -7,8 +7,8 @@ from stages import entry, parser, run
 
 
 def train_head(args: argparse.Namespace, params: Params) -> str:
+    from headstart.features import opened
     from headstart.heads.fit import fit, save
-    from headstart.heads.source import opened
 
     recipe = entry(params.heads, "heads", args.head)
     limit = params.train_head.memory_limit

@@ -1,12 +1,13 @@
 """Backbones: fitting weights are loaded, others are named, and provenance tells all."""
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
 import pytest
 import timm
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from headstart import backbones
 from headstart.errors import UserError
@@ -58,6 +59,21 @@ def test_provenance_is_the_weights_not_the_file(tmp_path: Path) -> None:
     c = backbones.load(backbone(weights=one, input_size=64)).provenance
     assert c != a
     assert c["preprocessing"]["input_size"] == 64
+
+
+def test_a_file_that_changed_under_its_name_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "w.safetensors"
+    weights = saved(path, "resnet10t", num_classes=2)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    pinned = backbone("resnet10t", weights, sha256=digest)
+    backbones.check(pinned)
+    backbones.load(pinned)
+    save_file({key: x + 1 for key, x in load_file(path).items()}, path)
+    changed = hashlib.sha256(path.read_bytes()).hexdigest()
+    for use in (backbones.check, backbones.load):
+        with pytest.raises(UserError, match=f"has sha256 {changed}, and params.yaml says {digest}"):
+            use(pinned)
+    backbones.check(backbone("resnet10t", weights))
 
 
 @pytest.mark.parametrize(
@@ -115,7 +131,7 @@ def test_arguments_that_the_architecture_does_not_take() -> None:
 def test_the_papers_backbones_are_2048_wide(alias: str, size: int) -> None:
     from headstart import params
 
-    shipped = params.load(Path(__file__).parent.parent / "params.yaml").zoo[alias]
+    shipped = params.load(Path(__file__).parent.parent / "params.yaml").single_backbones[alias]
     loaded = backbones.load(shipped.model_copy(update={"weights": "none"}))
     assert loaded.preprocessing.input_size == size
     with torch.inference_mode():

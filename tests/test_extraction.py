@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import h5py
@@ -14,9 +15,10 @@ import pytest
 
 from headstart import features, h5
 from headstart.errors import UserError
-from headstart.extraction import Counts, Share, extract
+from headstart.extraction import Counts, Member, Share, extract
 from headstart.h5 import ClassLabel, Examples
 from headstart.images import Images, digest
+from headstart.rows import parted
 from headstart.views import TEN_CROP, WHOLE, augmented, render
 from headstart.wanted import Plan
 
@@ -69,7 +71,8 @@ def dataset(
 
 
 def run(images: Images, folder: Path, plan: Plan = Plan(True, 0), factor: float = 1.0) -> Counts:  # noqa: B008
-    return extract(images, folder, Averages(factor), PROVENANCE, plan, "float16", "test")
+    member = Member("test", Averages(factor), PROVENANCE)
+    return extract(images, folder, [member], plan, "float16")[0]
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -203,10 +206,9 @@ def test_several_processes_share_the_rows_and_write_the_same_bytes(
     monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "shared"))
 
     def part(rank: int, folder: str) -> Counts:
-        share = Share(rank, world)
-        return extract(
-            images, tmp_path / folder, Averages(), PROVENANCE, Plan(True, 0), "float16", "t", share
-        )
+        member = Member("test", Averages(), PROVENANCE)
+        plan, share = Plan(True, 0), Share(rank, world)
+        return extract(images, tmp_path / folder, [member], plan, "float16", share)[0]
 
     # The first process waits for the others' rows, and the last comes much later.
     others = [part(rank, "none") for rank in range(1, world)]
@@ -246,7 +248,7 @@ def run_and_kill(folder: Path, number: int, at_parts: int, after: float) -> None
         [sys.executable, "-c", SLOW_RUN, str(folder), str(number)],
         stderr=subprocess.DEVNULL,
         cwd=Path(__file__).parent.parent,
-        env={**os.environ, "PYTHONPATH": "."},
+        env={**os.environ, "PYTHONPATH": f".{os.pathsep}src"},
     )
     while parts(folder) < at_parts:
         assert process.poll() is None, "it should not have finished"
@@ -269,6 +271,85 @@ def test_killed_at_any_moment_it_resumes_to_the_same_bytes(tmp_path: Path) -> No
     shutil.rmtree(tmp_path / "cache")
     assert run(images, tmp_path / "g").computed == counts.wanted
     assert resumed == files(tmp_path / "g")
+
+
+class Brightest(Averages):
+    """Another stand-in, of another width."""
+
+    width = 3
+
+    def __call__(self, pixels: np.ndarray) -> np.ndarray:
+        return pixels.max(axis=(1, 2)).astype(np.float32)
+
+
+ONE = Member("one", Averages(), PROVENANCE)
+OTHER = Member("other", Brightest(), {**PROVENANCE, "weights": "1"})
+
+
+def together(images: Images, folder: Path, share: Share = Share()) -> list[Counts]:  # noqa: B008
+    return extract(images, folder, [ONE, OTHER], Plan(True, 1), "float16", share)
+
+
+@pytest.mark.parametrize("alone_first", [True, False])
+def test_a_concatenations_columns_are_its_members_features_computed_once(
+    tmp_path: Path, alone_first: bool
+) -> None:
+    splits = ["train", "tune", "val", "test"] * 150
+    images = dataset(tmp_path / "i.h5", list(range(600)), splits)  # blocks of 256 within a split
+
+    def alone() -> list[Counts]:
+        return [
+            extract(images, tmp_path / m.name, [m], Plan(True, 1), "float16")[0]
+            for m in (ONE, OTHER)
+        ]
+
+    before = alone() if alone_first else []
+    both = together(images, tmp_path / "both")
+    after = [] if alone_first else alone()
+    assert [c.computed for c in both] == [0 if alone_first else c.wanted for c in both]
+    assert all(c.computed == (c.wanted if alone_first else 0) for c in [*before, *after])
+    for split in set(splits):
+        one, other, found = (
+            features.load(tmp_path / name / f"{split}.h5") for name in ("one", "other", "both")
+        )
+        np.testing.assert_array_equal(found.values[..., :12], one.values)
+        np.testing.assert_array_equal(found.values[..., 12:], other.values)
+        assert found.values.dtype == np.float16
+        assert found.views == one.views
+        assert found.examples.ids == one.examples.ids
+        assert parted(found.provenance) == [one.provenance, other.provenance]
+
+
+def test_a_concatenation_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    images = dataset(tmp_path / "i.h5", list(range(40)), ["train", "val"] * 20)
+
+    def interrupted() -> Iterator[Member]:
+        yield ONE
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        extract(images, tmp_path / "both", interrupted(), Plan(True, 1), "float16")
+    assert not (tmp_path / "both").exists()
+    one, other = together(images, tmp_path / "both")
+    assert (one.computed, other.computed) == (0, other.wanted)
+
+
+def test_several_processes_share_a_concatenation(tmp_path: Path) -> None:
+    images = dataset(tmp_path / "i.h5", list(range(60)), ["train", "val", "val"] * 20)
+    second = together(images, tmp_path / "none", Share(1, 2))
+    first = together(images, tmp_path / "together", Share(0, 2))
+    for mine, others in zip(first, second, strict=True):
+        assert mine.computed > 0
+        assert others.computed > 0
+    assert not (tmp_path / "none").exists()
+    together(images, tmp_path / "again")
+    assert files(tmp_path / "again") == files(tmp_path / "together")
+
+
+def test_one_backbone_under_two_names_is_no_concatenation(tmp_path: Path) -> None:
+    images = dataset(tmp_path / "i.h5", [1], ["train"])
+    with pytest.raises(UserError, match="'same' is the same backbone as another"):
+        extract(images, tmp_path, [ONE, ONE._replace(name="same")], Plan(True, 1), "float16")
 
 
 def test_counts_say_what_was_done() -> None:

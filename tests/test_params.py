@@ -25,8 +25,9 @@ def error(tmp_path: Path, change: Callable[[dict[str, Any]], object]) -> str:
 
 def test_the_shipped_file_is_valid_and_holds_the_papers_backbones() -> None:
     shipped = params.load(SHIPPED)
-    assert shipped.zoo["inception_v3"].architecture.startswith("inception_v3")
-    assert shipped.zoo["resnet50"].architecture.startswith("resnet50")
+    zoo = shipped.single_backbones
+    assert zoo["inception_v3"].architecture.startswith("inception_v3")
+    assert zoo["resnet50"].architecture.startswith("resnet50")
     assert shipped.runs
 
 
@@ -102,6 +103,65 @@ def test_the_shipped_file_is_valid_and_holds_the_papers_backbones() -> None:
             ),
             "params.yaml: heads.linear_sweep: train_views is all, but extract.augmented_views is "
             "0; raise that, or set train_views to whole",
+        ),
+        (
+            lambda c: c["zoo"]["resnet50"].update(sha256="0" * 64),
+            "params.yaml: zoo.resnet50: sha256 is a weights file's, and `weights` is hub",
+        ),
+        (
+            lambda c: c["zoo"].update(both={"concatenate": ["resnet50", "resnet51"]}),
+            "params.yaml: zoo.both.concatenate: zoo (without concatenations) has no 'resnet51'; "
+            "did you mean 'resnet50'?",
+        ),
+        (
+            lambda c: c["zoo"].update(
+                both={"concatenate": ["resnet50", "random"]},
+                all={"concatenate": ["both", "inception_v3"]},
+            ),
+            "params.yaml: zoo.all.concatenate: zoo (without concatenations) has no 'both'; "
+            "valid: inception_v3, random, resnet50",
+        ),
+        (
+            lambda c: c["zoo"].update(both={"concatenate": ["random", "random"]}),
+            "params.yaml: zoo.both.concatenate: an alias stands there twice; name each once",
+        ),
+        (
+            lambda c: c["zoo"].update(both={"concatenate": ["random"]}),
+            "params.yaml: zoo.both.concatenate: "
+            "List should have at least 2 items after validation, not 1",
+        ),
+        (
+            lambda c: c["zoo"].update(both={"concatenate": ["random", "resnet50"], "seed": 1}),
+            "params.yaml: zoo.both: unknown key 'seed'; valid: concatenate",
+        ),
+        (
+            lambda c: (
+                c["zoo"].update(both={"concatenate": ["random", "resnet50"]}),
+                c["finetune"].update(backbones=["both"]),
+            ),
+            "params.yaml: finetune.backbones: zoo (without concatenations) has no 'both'; "
+            "valid: inception_v3, random, resnet50",
+        ),
+        (
+            lambda c: c["ensembles"]["two"].update(snapshots_of="mini_inception"),
+            "params.yaml: ensembles.two: give either `members` or `snapshots_of`",
+        ),
+        (
+            lambda c: c["ensembles"]["two"].pop("members"),
+            "params.yaml: ensembles.two: give either `members` or `snapshots_of`",
+        ),
+        (
+            lambda c: c["ensemble"].update(ensembles=["mini_inception_snapshots"]),
+            "params.yaml: ensembles.mini_inception_snapshots: 'mini_inception' isn't trained; "
+            "name it in train_scratch.networks",
+        ),
+        (
+            lambda c: (
+                c["ensemble"].update(ensembles=["mini_inception_snapshots"]),
+                c["ensembles"]["mini_inception_snapshots"].update(snapshots_of="mini_inceptoin"),
+            ),
+            "params.yaml: ensembles.mini_inception_snapshots: networks has no 'mini_inceptoin'; "
+            "did you mean 'mini_inception'?",
         ),
     ],
 )

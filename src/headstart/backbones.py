@@ -5,7 +5,7 @@ Feature extraction ends before the classifier: `num_classes=0` in timm's terms, 
 
 import json
 from dataclasses import asdict, dataclass
-from hashlib import sha256
+from hashlib import file_digest, sha256
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -18,6 +18,7 @@ from timm.data.config import resolve_model_data_config
 from torch import nn
 
 import headstart.pixels  # noqa: F401  (registers an architecture)
+from headstart import weights
 from headstart.errors import UserError
 from headstart.params import Backbone
 
@@ -52,7 +53,8 @@ def load(backbone: Backbone) -> LoadedBackbone:
 
     Raises:
         UserError: the hub can't be reached or has no such weights; the file isn't one of weights,
-            or is one of another architecture; the architecture doesn't take `model_args`.
+            has another digest, or is one of another architecture; the architecture doesn't take
+            `model_args`.
     """
     network = _create(backbone, pretrained=backbone.weights == "hub")
     if backbone.weights_file:
@@ -105,6 +107,8 @@ def _matching_weights(
     backbone: Backbone, path: Path, network: nn.Module
 ) -> dict[str, torch.Tensor]:
     """The file's tensors that `network` wants; every one of them, each of the right shape."""
+    if backbone.sha256 is not None:
+        _check_digest(path, backbone.sha256)
     try:
         found = timm.models.load_state_dict(str(path), device="cpu", weights_only=True)
     except (OSError, RuntimeError, ValueError, EOFError, SafetensorError, UnpicklingError) as error:
@@ -142,6 +146,16 @@ def _matching_weights(
     return found
 
 
+def _check_digest(path: Path, wanted: str) -> None:
+    with path.open("rb") as file:
+        found = file_digest(file, "sha256").hexdigest()
+    if found != wanted:
+        raise UserError(
+            f"{path} has sha256 {found}, and params.yaml says {wanted}: bring back the file that "
+            f"was meant, or write the new digest there to extract with this one"
+        )
+
+
 def _as_tuple(value: str | tuple[str, ...]) -> tuple[str, ...]:
     return (value,) if isinstance(value, str) else tuple(value)
 
@@ -158,7 +172,5 @@ def _preprocessing(backbone: Backbone, network: nn.Module) -> Preprocessing:
 
 def _weights_digest(network: nn.Module) -> str:
     digest = sha256()
-    for key, tensor in sorted(network.state_dict().items()):
-        digest.update(f"{key} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.contiguous().numpy().tobytes())
+    weights.add_to(digest, network)
     return digest.hexdigest()

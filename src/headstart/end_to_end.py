@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from torch import nn
 from tqdm import tqdm
 
-from headstart import augmentation, optimisers, predictions, schedules, training
+from headstart import augmentation, optimisers, predictions, schedules, training, weights
 from headstart.augmentation import Input, shrunk
 from headstart.errors import UserError
 from headstart.files import replacing
@@ -150,9 +150,7 @@ def fingerprint(
     snapshots, because those that made room for others can't be had back.
     """
     digest = blake2b(json.dumps([identity, max_snapshots], sort_keys=True).encode(), digest_size=8)
-    for name, value in sorted(network.state_dict().items()):
-        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-        digest.update(value.cpu().contiguous().numpy().tobytes())
+    weights.add_to(digest, network)
     for path in (*TRAINING_CODE, *code):
         digest.update(path.read_bytes())
     digest.update(recipe.model_dump_json().encode())

@@ -14,9 +14,27 @@ import numpy as np
 from headstart import figures, files
 from headstart.errors import UserError
 from headstart.metrics import average_probabilities
+from headstart.params import EnsembleOf
 from headstart.predictions import Predictions
 
 Average = Literal["probabilities", "logits"]
+
+
+def member_names(wanted: EnsembleOf, predictions: Path) -> list[str]:
+    """The members' folders below the folder of all runs' predictions.
+
+    Raises:
+        UserError: the training run kept too few snapshots to average.
+    """
+    if wanted.members is not None:
+        return wanted.members
+    found = sorted((predictions / str(wanted.snapshots_of)).glob("snapshot_*"))
+    if len(found) < 2:
+        raise UserError(
+            f"{wanted.snapshots_of} has {len(found)} snapshots, and an ensemble wants two: one is "
+            f"kept whenever tune's accuracy rises, so train it for more epochs"
+        )
+    return [folder.relative_to(predictions).as_posix() for folder in found]
 
 
 def align(members: Sequence[Predictions]) -> list[Predictions]:

@@ -8,14 +8,15 @@ Several processes share the work without speaking to each other: a row's address
 and the cache is where they meet.
 """
 
+import os
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import h5py
 import numpy as np
@@ -27,7 +28,7 @@ from headstart.errors import UserError
 from headstart.h5 import Examples
 from headstart.images import Images
 from headstart.manifest import SPLITS
-from headstart.rows import ROWS, RowCache, cache_name, cache_root
+from headstart.rows import ROWS, RowCache, cache_name, cache_root, joined
 from headstart.runtime import Runtime
 from headstart.views import CORNER_SIDE, render
 from headstart.wanted import Plan, Todo, Wanted
@@ -59,6 +60,17 @@ class Share:
         """Those of keys [N] S16 that are this process's; the same whoever asks, and when."""
         first = np.ascontiguousarray(keys).view(np.uint32).reshape(-1, 4)[:, 0]
         return keys[first % self.world == self.rank]
+
+
+class Member(NamedTuple):
+    """A backbone on its device.
+
+    name: of its bar. provenance: what determines its features (backbones.LoadedBackbone).
+    """
+
+    name: str
+    runtime: Runtime
+    provenance: dict[str, Any]
 
 
 @dataclass
@@ -100,56 +112,72 @@ class Counts:
 def extract(
     images: Images,
     folder: Path,
-    runtime: Runtime,
-    provenance: dict[str, Any],
+    members: Iterable[Member],
     plan: Plan,
     dtype: str,
-    label: str,
     share: Share = Share(),
-) -> Counts:
+) -> list[Counts]:
     """Writes `<folder>/<split>.h5` for every split that has images: features [N, V, D].
 
-    provenance: what determines the features (backbones.LoadedBackbone). label: of the bar.
+    members: one backbone; or several, whose features stand side by side, D the sum of theirs. Each
+    is taken from `members` when the one before has all its rows.
     share: where several processes extract together, the first of them writes the files.
 
     Raises:
-        UserError: a feature doesn't fit `dtype`.
+        UserError: a feature doesn't fit `dtype`; two members are one backbone.
     """
-    provenance = {
-        **provenance,
-        "precision": runtime.precision,
-        "extraction": {"version": VERSION, "corner_side": CORNER_SIDE},
-    }
-    cache_folder = cache_root() / ROWS / cache_name(provenance, dtype)
-    try:
-        cache_folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"can't make the cache {cache_folder} ({error.strerror}); "
-            f"set HEADSTART_CACHE to a folder that can be written to"
-        ) from None
     splits = {
         split: Wanted(rows, images.digests[rows], plan.views(split))
         for split in SPLITS
         if len(rows := images.rows(split))
     }
-    # Two runs at once would both compute what both lack; the processes of one run must not wait.
-    with FileLock(cache_folder / f"lock-{share.rank}"):
-        cache = RowCache(cache_folder, runtime.width, dtype)
-        counts = fill(cache, runtime, images.pixels, list(splits.values()), label, share)
+    caches: list[RowCache] = []
+    provenances: list[dict[str, Any]] = []
+    counts: list[Counts] = []
+    with ExitStack() as locks:
+        for name, runtime, own in members:
+            provenance = {
+                **own,
+                "precision": runtime.precision,
+                "extraction": {"version": VERSION, "corner_side": CORNER_SIDE},
+            }
+            if provenance in provenances:
+                raise UserError(f"'{name}' is the same backbone as another that it stands beside")
+            cache_folder = _cache_folder(provenance, dtype)
+            # Two runs at once would both compute what both lack; one run's processes mustn't wait.
+            locks.enter_context(FileLock(cache_folder / f"lock-{share.rank}"))
+            cache = RowCache(cache_folder, runtime.width, dtype)
+            counts.append(fill(cache, runtime, images.pixels, list(splits.values()), name, share))
+            caches.append(cache)
+            provenances.append(provenance)
         if share.rank > 0:
             return counts
-        await_others(cache, list(splits.values()))
+        for cache in caches:
+            await_others(cache, list(splits.values()))
         for split, wanted in splits.items():
             assemble(
                 folder / f"{split}.h5",
-                cache,
+                caches,
                 wanted,
                 plan.names(split),
                 images.examples[wanted.positions],
-                provenance,
+                joined(provenances),
             )
     return counts
+
+
+def _cache_folder(provenance: dict[str, Any], dtype: str) -> Path:
+    folder = cache_root() / ROWS / cache_name(provenance, dtype)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        # Newer than all features, it isn't pruned: a run that is killed goes on from it.
+        os.utime(folder)
+    except OSError as error:
+        raise UserError(
+            f"can't make the cache {folder} ({error.strerror}); "
+            f"set HEADSTART_CACHE to a folder that can be written to"
+        ) from None
+    return folder
 
 
 def fill(
@@ -245,19 +273,24 @@ def _ceiling(runtime: Runtime, images: np.ndarray) -> float:
 
 def assemble(
     path: Path,
-    cache: RowCache,
+    caches: list[RowCache],
     wanted: Wanted,
     view_names: list[str],
     examples: Examples,
     provenance: dict[str, Any],
 ) -> None:
-    """Writes the features of one split, all of whose rows are cached, in the split's order."""
+    """Writes the features of one split, all of whose rows are cached, in the split's order.
+
+    caches: of one dtype; their rows stand side by side.
+    """
+    width = sum(cache.record["row"].shape[0] for cache in caches)
     with h5.create(path) as file:
-        shape = (len(wanted.positions), len(view_names), *cache.record["row"].shape)
-        features = file.create_dataset("features", shape, cache.record["row"].base)
+        shape = (len(wanted.positions), len(view_names), width)
+        features = file.create_dataset("features", shape, caches[0].record["row"].base)
         for start, stop in wanted.blocks():
             keys = wanted.rows(start, stop)[1]
-            features[start:stop] = cache.get(keys.ravel()).reshape(*keys.shape, -1)
+            rows = np.hstack([cache.get(keys.ravel()) for cache in caches])
+            features[start:stop] = rows.reshape(*keys.shape, width)
         h5.write_examples(file, examples)
         h5.write_json(file, "views", view_names)
         h5.write_json(file, "provenance", provenance)

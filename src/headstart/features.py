@@ -1,9 +1,15 @@
-"""Features: what a frozen backbone says of every view of every image."""
+"""Features: what a frozen backbone says of every view of every image.
 
-from dataclasses import dataclass
+They are in memory where they fit its limit, and left in their file where they don't.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import h5py
 import numpy as np
 
 from headstart import h5
@@ -28,16 +34,60 @@ class Features:
         return self.values.shape[2]
 
 
-def load(path: Path) -> Features:
-    """The features at `path`, in memory.
+@dataclass(frozen=True)
+class OnDisk:
+    """Stands for `Features.values` where only slices of rows are read: `values[start:stop]`.
+
+    stored: [N, V, D]. views: how many of them, from the first, are seen. memory_limit: bytes of
+    features that may be held at a time.
+    """
+
+    stored: h5py.Dataset
+    views: int
+    memory_limit: int
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        images, _, width = self.stored.shape
+        return images, self.views, width
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.stored.dtype
+
+    def __getitem__(self, rows: slice) -> np.ndarray:
+        return self.stored[rows, : self.views]
+
+
+@contextmanager
+def opened(path: Path, memory_limit: int | None = None) -> Iterator[Features]:
+    """The features at `path`; their values are `OnDisk` if they exceed `memory_limit` bytes.
 
     Raises:
         UserError: the file is missing or was not written by `extract`.
     """
     with h5.open_existing(path) as file:
-        return Features(
-            values=h5.dataset(file, "features")[:],
+        stored = h5.dataset(file, "features")
+        if memory_limit is None or stored.nbytes <= memory_limit:
+            values = stored[:]
+        else:
+            values = OnDisk(stored, stored.shape[1], memory_limit)
+        yield Features(
+            values=cast(np.ndarray, values),
             views=h5.read_json(file, "views"),
             examples=h5.read_examples(file),
             provenance=h5.read_json(file, "provenance"),
         )
+
+
+def load(path: Path) -> Features:
+    """The features at `path`, in memory; raises as `opened` does."""
+    with opened(path) as found:
+        return found
+
+
+def whole(features: Features) -> Features:
+    """The same features with the view "whole" alone, which is the first; nothing is copied."""
+    values = features.values
+    first = replace(values, views=1) if isinstance(values, OnDisk) else values[:, :1]
+    return replace(features, values=first, views=features.views[:1])

@@ -7,7 +7,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from headstart import h5
-from headstart.rows import ROWS, TRAINING, cache_name
+from headstart.rows import ROWS, TRAINING, cache_name, parted
 
 
 @dataclass(frozen=True)
@@ -23,12 +23,12 @@ def caches(root: Path, features_folder: Path, backbones: list[str]) -> list[Cach
     """All caches below `root`, the largest first.
 
     features_folder: holds a folder for each of `backbones` that was extracted. Rows are needed
-    where those features were assembled from them, and where they are newer than all features: an
-    extraction that was killed goes on from them. What training leaves lets a run go on after a
-    kill or write its outputs again; what is finished doesn't need it.
+    where those features were assembled from them, and where they were begun or added to after all
+    features: an extraction that was killed goes on from them. What training leaves lets a run go
+    on after a kill or write its outputs again; what is finished doesn't need it.
     """
     finished = [path for b in backbones for path in (features_folder / b).glob("*.h5")]
-    needed = {root / ROWS / _assembled_from(path) for path in finished}
+    needed = {root / ROWS / name for path in finished for name in _assembled_from(path)}
     newest = max((path.stat().st_mtime for path in finished), default=0.0)
     rows = [path for path in (root / ROWS).glob("*") if path.is_dir()]
     trainings = [path for path in (root / TRAINING).glob("*") if path.is_dir()]
@@ -54,9 +54,10 @@ def remove(cache: Cache) -> bool:
     return True
 
 
-def _assembled_from(features: Path) -> str:
+def _assembled_from(features: Path) -> list[str]:
     with h5.open_existing(features) as file:
-        return cache_name(h5.read_json(file, "provenance"), h5.dataset(file, "features").dtype.name)
+        dtype = h5.dataset(file, "features").dtype.name
+        return [cache_name(own, dtype) for own in parted(h5.read_json(file, "provenance"))]
 
 
 def _size(folder: Path) -> int:

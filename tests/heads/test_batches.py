@@ -9,11 +9,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headstart.features import Features
+from headstart.features import Features, OnDisk, opened, whole
 from headstart.heads.batches import Resident, Samples, Streamed, samples
 from headstart.heads.fit import fit
 from headstart.heads.head import Standardization
-from headstart.heads.source import OnDisk, opened, whole
 from tests.heads import blobs
 
 CPU = torch.device("cpu")

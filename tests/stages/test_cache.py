@@ -8,7 +8,7 @@ import pytest
 from filelock import FileLock
 
 from headstart import h5
-from headstart.rows import ROWS, RowCache, cache_name
+from headstart.rows import ROWS, RowCache, cache_name, joined
 from tests.cases import examples, run_stage
 
 FEATURES = ("--features", "data/features")
@@ -71,6 +71,19 @@ def test_prune_keeps_what_a_killed_extraction_goes_on_from_and_what_is_no_cache(
         monkeypatch, project, "cache", *FEATURES, "--prune", extract={"backbones": ["random"]}
     )
     assert remaining(project) == {cache_name(PROVENANCE, "float16"), newer.name, "holiday"}
+
+
+def test_prune_keeps_the_rows_of_every_member_of_a_concatenation(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = {**PROVENANCE, "weights": "bb"}
+    with h5.create(project / "data/features/random/train.h5") as file:
+        file["features"] = np.zeros((4, 1, 6), np.float16)
+        h5.write_json(file, "provenance", joined([PROVENANCE, other]))
+    run_stage(
+        monkeypatch, project, "cache", *FEATURES, "--prune", extract={"backbones": ["random"]}
+    )
+    assert remaining(project) == {cache_name(p, "float16") for p in (PROVENANCE, other)}
 
 
 def test_prune_leaves_what_a_running_stage_holds(

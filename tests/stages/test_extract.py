@@ -1,5 +1,6 @@
 """`extract` as a user calls it."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +28,17 @@ def images(path: Path) -> None:
         h5.write_examples(file, examples)
 
 
-def extract(monkeypatch: pytest.MonkeyPatch, folder: Path, zoo: dict[str, Any] = ZOO) -> None:
+def extract(
+    monkeypatch: pytest.MonkeyPatch,
+    folder: Path,
+    zoo: dict[str, Any] = ZOO,
+    backbone: str = "tiny",
+) -> None:
     run_stage(
         monkeypatch,
         folder,
         "extract",
-        *("--images", "images.h5", "--features", "features", "--backbone", "tiny"),
+        *("--images", "images.h5", "--features", "features", "--backbone", backbone),
         zoo=zoo,
         extract={"backbones": list(zoo), "batch_size": 4, "device": "cpu"},
     )
@@ -61,6 +67,29 @@ def test_features_with_their_provenance_and_a_line_of_figures(
     extract(monkeypatch, tmp_path)
     assert "84 rows, 0 computed" in capsys.readouterr().out
     assert (tmp_path / "features" / "val.h5").read_bytes() == before
+
+
+def test_a_concatenation_of_a_cached_and_a_new_backbone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images(tmp_path / "images.h5")
+    zoo = {**ZOO, "again": {**ZOO["tiny"], "seed": 1}, "both": {"concatenate": ["tiny", "again"]}}
+    extract(monkeypatch, tmp_path, zoo)
+    tiny = features.load(tmp_path / "features" / "val.h5")
+    capsys.readouterr()
+    # A killed run goes on from the cached rows, however old they are.
+    for folder in (tmp_path / "cache/rows").iterdir():
+        os.utime(folder, (0, 0))
+
+    extract(monkeypatch, tmp_path, zoo, "both")
+    said = capsys.readouterr().out
+    assert "again: 84 rows, 84 computed" in said
+    assert "tiny: 84 rows, 0 computed, the rest cached" in said
+    found = features.load(tmp_path / "features" / "val.h5")
+    assert found.values.shape == (4, 10, 1024)
+    np.testing.assert_array_equal(found.values[..., 512:], tiny.values)
+    assert found.provenance["concatenation"][1] == tiny.provenance
+    assert all(folder.stat().st_mtime > 0 for folder in (tmp_path / "cache/rows").iterdir())
 
 
 def test_another_backbones_wrong_weights_are_found_before_this_ones_work(

@@ -94,6 +94,6 @@ def test_an_unknown_head_is_one_line(folder: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_predict_imports_no_torch(folder: Path):
-    code = "import sys, headstart.heads.head, headstart.heads.source; print('torch' in sys.modules)"
+    code = "import sys, headstart.heads.head, headstart.features; print('torch' in sys.modules)"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout == "False\n"

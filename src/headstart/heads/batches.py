@@ -6,9 +6,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from headstart.features import Features
+from headstart.features import Features, OnDisk
 from headstart.heads.head import Standardization
-from headstart.heads.source import OnDisk
 
 RUN = 64
 """Images that are read from a file in one piece; the pieces are shuffled, then what they hold."""

@@ -8,11 +8,10 @@ import numpy as np
 from scipy.special import logsumexp
 
 from headstart.errors import UserError
-from headstart.features import Features
+from headstart.features import Features, whole
 from headstart.heads.curve import Curve
 from headstart.heads.head import Standardization, finite_rows
 from headstart.heads.models import Model
-from headstart.heads.source import whole
 
 
 @dataclass(frozen=True)

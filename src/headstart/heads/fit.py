@@ -11,7 +11,7 @@ from headstart import params
 from headstart.calibration import fit_temperature
 from headstart.devices import device_named
 from headstart.errors import UserError
-from headstart.features import Features
+from headstart.features import Features, whole
 from headstart.heads import (
     candidates,
     closed_form,
@@ -25,7 +25,6 @@ from headstart.heads import (
 from headstart.heads.candidates import Candidate, Score, Task
 from headstart.heads.curve import Curve
 from headstart.heads.head import Head, Standardization, finite_rows
-from headstart.heads.source import whole
 from headstart.heads.surface import Surface
 from headstart.learnable import check_classes
 

@@ -6,9 +6,9 @@ import numpy as np
 
 from headstart import params
 from headstart.errors import UserError
+from headstart.features import OnDisk
 from headstart.heads.candidates import Candidate, Task
 from headstart.heads.models import Affine, NearestNeighbours, unit_rows
-from headstart.heads.source import OnDisk
 
 
 def logistic_regression(recipe: params.LogisticRegressionHead, task: Task) -> list[Candidate]:

@@ -14,7 +14,13 @@ from pydantic import Discriminator, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from headstart.errors import UserError, did_you_mean
-from headstart.params.backbones import Backbone, Extract, timm_architectures
+from headstart.params.backbones import (
+    Backbone,
+    Concatenation,
+    Extract,
+    ZooEntry,
+    timm_architectures,
+)
 from headstart.params.data import ImageFolder, PhotoPatches, Prepare, Resize, TinyImageNet
 from headstart.params.heads import (
     Head,
@@ -52,7 +58,9 @@ __all__ = [
     "AdamW",
     "Augmentation",
     "Backbone",
+    "Concatenation",
     "Cosine",
+    "EnsembleOf",
     "ExponentialDecay",
     "Finetune",
     "Head",
@@ -81,11 +89,14 @@ __all__ = [
 ]
 
 
+SINGLE = "zoo (without concatenations)"
+
+
 class Params(Section):
     dataset: Annotated[PhotoPatches | TinyImageNet | ImageFolder, Discriminator("name")]
     prepare: Prepare
     resize: Resize
-    zoo: dict[Alias, Backbone]
+    zoo: dict[Alias, ZooEntry]
     extract: Extract
     heads: dict[Alias, Head]
     train_head: TrainHead
@@ -101,10 +112,15 @@ class Params(Section):
     @model_validator(mode="after")
     def _aliases_exist(self) -> Self:
         for key, chosen, table, name in (
+            *(
+                (f"zoo.{alias}.concatenate", entry.concatenate, self.single_backbones, SINGLE)
+                for alias, entry in self.zoo.items()
+                if isinstance(entry, Concatenation)
+            ),
             ("extract.backbones", self.extract.backbones, self.zoo, "zoo"),
             ("train_head.heads", self.train_head.heads, self.heads, "heads"),
             ("train_scratch.networks", self.train_scratch.networks, self.networks, "networks"),
-            ("finetune.backbones", self.finetune.backbones, self.zoo, "zoo"),
+            ("finetune.backbones", self.finetune.backbones, self.single_backbones, SINGLE),
             ("finetune.head", [self.finetune.head], self.heads, "heads"),
             ("finetune.recipe", [self.finetune.recipe], self.recipes, "recipes"),
             *(
@@ -149,7 +165,7 @@ class Params(Section):
     @model_validator(mode="after")
     def _ensembles_are_of_active_runs(self) -> Self:
         for name in self.ensemble.ensembles:
-            members = self.ensembles[name].members
+            members = self.ensembles[name].members or []
             for member in members:
                 if member not in self.single_runs:
                     near = did_you_mean(member, self.single_runs)
@@ -157,6 +173,44 @@ class Params(Section):
             if len(set(members)) < len(members):
                 raise ValueError(f"ensembles.{name}: a member stands there twice; name each once")
         return self
+
+    @model_validator(mode="after")
+    def _ensembles_are_of_snapshots_that_are_kept(self) -> Self:
+        for name in self.ensemble.ensembles:
+            network = self.ensembles[name].snapshots_of
+            if network is None:
+                continue
+            if network not in self.networks:
+                near = did_you_mean(network, self.networks)
+                raise ValueError(f"ensembles.{name}: networks has no '{network}'; {near}")
+            if network not in self.train_scratch.networks:
+                raise ValueError(
+                    f"ensembles.{name}: '{network}' isn't trained; name it in "
+                    f"train_scratch.networks"
+                )
+            if self.train_scratch.snapshots == 1:
+                raise ValueError(f"ensembles.{name}: train_scratch.snapshots is 1; raise it")
+        return self
+
+    @property
+    def single_backbones(self) -> dict[str, Backbone]:
+        """The zoo without its concatenations."""
+        return {a: entry for a, entry in self.zoo.items() if isinstance(entry, Backbone)}
+
+    @property
+    def backbones(self) -> dict[str, dict[str, Backbone]]:
+        """What each alias of zoo stands for: itself, or a concatenation's members, by alias.
+
+        Members are in the order of their aliases, whoever concatenates them: two runs that wait
+        for each other's caches would wait forever.
+        """
+        single = self.single_backbones
+        return {
+            alias: {alias: entry}
+            if isinstance(entry, Backbone)
+            else {member: single[member] for member in sorted(entry.concatenate)}
+            for alias, entry in self.zoo.items()
+        }
 
     @property
     def single_runs(self) -> list[str]:

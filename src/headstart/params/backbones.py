@@ -6,7 +6,15 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, PositiveInt, StringConstraints, field_validator, model_validator
+from pydantic import (
+    Discriminator,
+    Field,
+    PositiveInt,
+    StringConstraints,
+    Tag,
+    field_validator,
+    model_validator,
+)
 
 from headstart.errors import did_you_mean
 from headstart.params.section import Alias, Channels, Device, Section
@@ -20,11 +28,13 @@ class Backbone(Section):
     """An architecture of timm's (or `pixels`), its weights, what to change of its preprocessing.
 
     weights: `hub`, `bundled` (with the project), `none` (random, from `seed`) or the path of a
-    .safetensors or timm checkpoint.
+    .safetensors or timm checkpoint. sha256: of that file; a change of the file alone is then an
+    error and not overlooked.
     """
 
     architecture: str
     weights: str
+    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = None
     seed: int = 0
     model_args: dict[str, Any] = Field(default={})
     input_size: PositiveInt | None = None
@@ -62,6 +72,29 @@ class Backbone(Section):
                 return BUNDLED / f"{self.architecture}.safetensors"
             case path:
                 return Path(path)
+
+    @model_validator(mode="after")
+    def _only_a_file_has_a_digest(self) -> Self:
+        if self.sha256 is not None and self.weights in ("hub", "none"):
+            raise ValueError(f"sha256 is a weights file's, and `weights` is {self.weights}")
+        return self
+
+
+class Concatenation(Section):
+    """Several of the zoo's backbones as one: what they say of a view, side by side."""
+
+    concatenate: Annotated[list[Alias], Field(min_length=2)]
+
+
+def _kind(entry: Any) -> str:
+    named = isinstance(entry, Concatenation) or (isinstance(entry, dict) and "concatenate" in entry)
+    return "concatenation" if named else "backbone"
+
+
+ZooEntry = Annotated[
+    Annotated[Backbone, Tag("backbone")] | Annotated[Concatenation, Tag("concatenation")],
+    Discriminator(_kind),
+]
 
 
 class Extract(Section):

@@ -1,8 +1,8 @@
 """Sections of evaluate, ensemble and tsne."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, model_validator
 
 from headstart.params.section import Alias, Fraction, Section
 
@@ -20,11 +20,21 @@ class Evaluate(Section):
 
 
 class EnsembleOf(Section):
-    """members: names of runs. choose: all of them, or the best N in a ranked or greedy order."""
+    """members: names of runs. Or snapshots_of: a network of train_scratch, members its snapshots.
 
-    members: Annotated[list[str], Field(min_length=2)]
+    choose: all of them, or the best N in a ranked or greedy order.
+    """
+
+    members: Annotated[list[str], Field(min_length=2)] | None = None
+    snapshots_of: Alias | None = None
     average: Literal["probabilities", "logits"] = "probabilities"
     choose: Literal["all", "ranked", "greedy"] = "all"
+
+    @model_validator(mode="after")
+    def _members_are_told_in_one_way(self) -> Self:
+        if (self.members is None) == (self.snapshots_of is None):
+            raise ValueError("give either `members` or `snapshots_of`")
+        return self
 
 
 class Ensemble(Section):
