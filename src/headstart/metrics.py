@@ -115,6 +115,15 @@ def estimate(
     return {name: Estimate(*bound) for name, bound in zip(METRICS, bounds, strict=True)}
 
 
+def estimate_accuracy(right: np.ndarray, confidence: float, resamples: int, seed: int) -> Estimate:
+    """The mean of [N] shares in [0, 1] with its interval, as `estimate` has it of top-1."""
+    [found] = mean_estimates(right[:, None], confidence, resamples, seed)
+    if found.low == found.high:
+        low, high = wilson(right.sum(), len(right), confidence)
+        return Estimate(found.value, float(low), float(high))
+    return found
+
+
 def mean_estimates(
     rows: np.ndarray, confidence: float, resamples: int, seed: int
 ) -> list[Estimate]:
