@@ -110,10 +110,10 @@ def test_one_image_of_each_class_makes_lda_the_nearest_mean():
 
 
 def test_more_images_help():
+    train, tune, val = features(width=32, distance=0.3)
     recipe = blobs.recipe("lda", shrinkages=[0.1, 0.5, 0.9])
-    curve = few_images.learning_curve(
-        recipe, *features(width=32, distance=0.3), asked(1, 4, subsets=4), SAMPLING
-    )
+    wanted = asked(1, 4, subsets=4)
+    curve = few_images.learning_curve(recipe, train, tune, val, wanted, SAMPLING)
     tops = [point.top1 for point in curve]
     assert tops == sorted(tops)
     assert tops[-1] > tops[0] + 0.1
