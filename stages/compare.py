@@ -8,7 +8,7 @@ from stages import parser, run
 
 
 def compare(args: argparse.Namespace, params: Params) -> str:
-    from headstart import comparison, files, paired
+    from headstart import comparison, files, learning_curve, paired
 
     asked = params.evaluate
     results = comparison.load(args.results, params.runs)
@@ -21,6 +21,12 @@ def compare(args: argparse.Namespace, params: Params) -> str:
     summary = comparison.summary(results)
     files.write(args.report / "metrics.json", json.dumps(summary, indent=2) + "\n")
     comparison.draw(results, args.report / "comparison.svg")
+
+    curves = learning_curve.load(args.results / "learning_curve", params.learning_curves)
+    learning_curve.write_all(args.report / "learning_curve" / "curves.tsv", curves)
+    if curves:
+        path = args.report / "learning_curve" / "curves.svg"
+        learning_curve.draw(path, curves, asked.confidence)
 
     return (
         f"{comparison.table(results)}\ncompared {len(results)} runs; tune chooses {summary['best']}"

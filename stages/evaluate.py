@@ -20,6 +20,8 @@ def evaluate(args: argparse.Namespace, params: Params) -> str:
     files.write(args.metrics, json.dumps(found, indent=2) + "\n")
     files.write(folder / "calibration.json", json.dumps(calibrated, indent=2) + "\n")
     evaluation.write_per_class(folder / "per_class.tsv", splits["val"], asked.confidence)
+    evaluation.write_confusions(folder / "confusions.tsv", splits["val"])
+    evaluation.write_reliability(folder, splits["val"], calibrated, asked.confidence)
     evaluation.write_examples(folder / "examples.tsv", splits["val"])
     if len(splits["val"].views) > 1:
         accuracies = crops.accuracies(splits["val"], asked.seed)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy.special import softmax
-from sklearn.metrics import accuracy_score, log_loss
+from sklearn.metrics import accuracy_score, confusion_matrix, log_loss
 
 from headstart import calibration, evaluation, predictions
 from headstart.errors import UserError
@@ -137,6 +137,51 @@ def test_a_class_without_images_has_no_accuracy(tmp_path: Path):
     rows = read(tmp_path / "per_class.tsv")
     assert len(rows) == 4
     assert [row["top1"] for row in rows if row["n"] == "0"] == [""] * 3
+
+
+def test_confusions_are_the_errors_of_scikit_learn_s_matrix_most_frequent_first(tmp_path: Path):
+    val = cases.predictions(63, skill=1.0)
+    evaluation.write_confusions(tmp_path / "confusions.tsv", val)
+    rows = read(tmp_path / "confusions.tsv")
+    ids = [label.id for label in val.examples.classes]
+    predicted = softmax(val.logits, axis=-1).mean(1).argmax(1)
+    expected = confusion_matrix(val.examples.labels, predicted, labels=range(4))
+    n = expected.sum(1)
+    np.fill_diagonal(expected, 0)
+    found = np.zeros_like(expected)
+    for row in rows:
+        true, taken_for = ids.index(row["true_id"]), ids.index(row["predicted_id"])
+        found[true, taken_for] = int(row["count"])
+        assert row["true_name"] == val.examples.classes[true].name
+        assert row["predicted_name"] == val.examples.classes[taken_for].name
+        assert row["share"] == f"{int(row['count']) / n[true]:.4f}"
+    np.testing.assert_array_equal(found, expected)
+    order = [(-int(row["count"]), -float(row["share"])) for row in rows]
+    assert order == sorted(order)
+    assert len(rows) == np.count_nonzero(expected) > 4
+
+
+def test_without_an_error_the_confusions_are_a_header(tmp_path: Path):
+    evaluation.write_confusions(tmp_path / "confusions.tsv", cases.predictions(12, skill=100.0))
+    assert len((tmp_path / "confusions.tsv").read_text().splitlines()) == 1
+
+
+def test_the_drawn_bins_are_those_of_the_stated_calibration_error(tmp_path: Path):
+    cases.save_run(tmp_path)
+    splits = evaluation.load(tmp_path)
+    calibrated = evaluation.calibrate(splits, coverage=0.8, **SETTINGS)
+    evaluation.write_reliability(tmp_path, splits["val"], calibrated, 0.95)
+    stated = calibrated["ten_crop"]
+    before, after = "temperature 1", f"{stated['temperature']:g}, fitted on tune"
+    rows = read(tmp_path / "reliability.tsv")
+    for stage, ece in ((before, stated["before"]["ece"]), (after, stated["after"]["ece"])):
+        drawn = [row for row in rows if row["stage"] == stage]
+        assert sum(int(row["n"]) for row in drawn) == 60
+        gaps = [
+            int(row["n"]) * abs(float(row["confidence"]) - float(row["accuracy"])) for row in drawn
+        ]
+        assert sum(gaps) / 60 == pytest.approx(ece, abs=2e-5)
+        assert f">{stage}: ECE {ece:.3f}<" in (tmp_path / "reliability.svg").read_text()
 
 
 def test_examples_table_holds_every_image_and_look(tmp_path: Path):

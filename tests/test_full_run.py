@@ -72,10 +72,14 @@ def test_from_a_folder_of_images_to_a_comparison_and_only_what_an_edit_makes_nec
     head = ["train_head@tiny-linear", "predict@tiny-linear", "evaluate@tiny-linear"]
     first = ran(repro(project))
     assert sorted(first) == sorted(
-        ["prepare", "resize", "extract@tiny", *head, "tsne@tiny", "compare"]
+        [
+            *("prepare", "resize", "extract@tiny", *head, "tsne@tiny"),
+            *("learning_curve@tiny-lda", "compare"),
+        ]
     )
     assert "tiny-linear" in (project / "report" / "comparison.md").read_text()
     assert (project / "report" / "tsne" / "tiny.svg").is_file()
+    assert (project / "report" / "learning_curve" / "curves.svg").is_file()
     assert (project / "results" / "tiny-linear" / "per_class.tsv").is_file()
 
     assert ran(repro(project)) == []

@@ -85,7 +85,7 @@ def test_dependencies_point_one_way() -> None:
         assert outside <= {"headstart", "functools", "dataclasses"}, file
 
 
-NETWORKS = {"extract", "train_head", "train_scratch", "finetune"}
+NETWORKS = {"extract", "train_head", "learning_curve", "train_scratch", "finetune"}
 
 
 @pytest.mark.parametrize("stage", sorted(set(STAGES) - NETWORKS))

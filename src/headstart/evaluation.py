@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from headstart import calibration, files, metrics, predictions
+from headstart import calibration, files, metrics, predictions, reliability
 from headstart.errors import UserError
 from headstart.h5 import UNLABELLED
 from headstart.metrics import Estimate
@@ -92,7 +92,8 @@ def calibrate(
     on_val = probabilities(val)
     made: dict[str, Any] = {}
     for look, p in probabilities(tune).items():
-        temperature = calibration.fit_temperature(p, tune.examples.labels)
+        # As it is stated, so that a reader's figures are these.
+        temperature = round(calibration.fit_temperature(p, tune.examples.labels), 4)
         threshold = calibration.fit_threshold(p, tune.examples.labels, coverage)
         stages = {"before": on_val[look], "after": calibration.scale(on_val[look], temperature)}
         sets = calibration.prediction_sets(on_val[look], threshold)
@@ -101,7 +102,7 @@ def calibrate(
             np.stack([holds, sets.sum(1)], axis=1), confidence, resamples, seed
         )
         made[look] = {
-            "temperature": round(temperature, 4),
+            "temperature": temperature,
             **{
                 stage: {
                     name: round(metrics.measure(q, val.examples.labels)[name], 5) for name in UNSURE
@@ -151,6 +152,45 @@ def write_per_class(path: Path, val: Predictions, confidence: float) -> None:
             else:
                 row += ["", "", 0]
             table.writerow(row)
+
+
+def write_confusions(path: Path, val: Predictions) -> None:
+    """A row a pair of classes that are confused, most frequent first, of the headline's look.
+
+    count: images of the true class taken for the predicted one; share: of the true class's images.
+    """
+    looks = probabilities(val)
+    confusion = metrics.confusion_matrix(looks[headline(looks)], val.examples.labels)
+    n = confusion.sum(1)
+    np.fill_diagonal(confusion, 0)
+    pairs = np.argwhere(confusion)  # [P, 2]
+    count = confusion[tuple(pairs.T)]
+    share = count / n[pairs[:, 0]]
+    classes = val.examples.classes
+    with files.table(path) as table:
+        table.writerow(["true_id", "true_name", "predicted_id", "predicted_name", "count", "share"])
+        for i in np.lexsort([-share, -count]):
+            true, predicted = (classes[c] for c in pairs[i])
+            names = (true.id, true.name, predicted.id, predicted.name)
+            table.writerow([*names, count[i], f"{share[i]:.4f}"])
+
+
+def write_reliability(
+    folder: Path, val: Predictions, calibrated: dict[str, Any], confidence: float
+) -> None:
+    """reliability.tsv and .svg of the headline's look; calibrated: what `calibrate` made."""
+    looks = probabilities(val)
+    look = headline(looks)
+    temperature = calibrated[look]["temperature"]
+    stages = {
+        "temperature 1": reliability.bins(looks[look], val.examples.labels),
+        f"{temperature:g}, fitted on tune": reliability.bins(
+            calibration.scale(looks[look], temperature), val.examples.labels
+        ),
+    }
+    reliability.write(folder / "reliability.tsv", stages)
+    shown = {"whole": "one view", "ten_crop": "ten crops"}[look]
+    reliability.draw(folder / "reliability.svg", stages, shown, confidence)
 
 
 def write_examples(path: Path, val: Predictions) -> None:

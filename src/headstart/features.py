@@ -39,24 +39,26 @@ class OnDisk:
     """Stands for `Features.values` where only slices of rows are read: `values[start:stop]`.
 
     stored: [N, V, D]. views: how many of them, from the first, are seen. memory_limit: bytes of
-    features that may be held at a time.
+    features that may be held at a time. rows: the positions of the images that are seen, in
+    increasing order, or None for all.
     """
 
     stored: h5py.Dataset
     views: int
     memory_limit: int
+    rows: np.ndarray | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:
         images, _, width = self.stored.shape
-        return images, self.views, width
+        return images if self.rows is None else len(self.rows), self.views, width
 
     @property
     def dtype(self) -> np.dtype:
         return self.stored.dtype
 
     def __getitem__(self, rows: slice) -> np.ndarray:
-        return self.stored[rows, : self.views]
+        return self.stored[rows if self.rows is None else self.rows[rows], : self.views]
 
 
 @contextmanager
@@ -84,6 +86,23 @@ def load(path: Path) -> Features:
     """The features at `path`, in memory; raises as `opened` does."""
     with opened(path) as found:
         return found
+
+
+def subset(features: Features, rows: np.ndarray) -> Features:
+    """The images at `rows`, increasing positions; in memory where they fit the limit.
+
+    All rows are the same features again: a head of them is that of a run of its own.
+    """
+    if len(rows) == len(features.examples):
+        return features
+    values = features.values
+    if isinstance(values, OnDisk):
+        part = replace(values, rows=rows)
+        fits = np.prod(part.shape) * part.dtype.itemsize <= values.memory_limit
+        values = part[:] if fits else part
+    else:
+        values = values[rows]
+    return replace(features, values=cast(np.ndarray, values), examples=features.examples[rows])
 
 
 def whole(features: Features) -> Features:

@@ -65,9 +65,13 @@ def contributions(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
     made[:, 1] = rank < 5
     made[:, 2] = -np.log(np.maximum(of_label, np.finfo(np.float64).tiny))
     made[:, 3] = (probabilities**2).sum(1) - 2 * of_label + 1
-    bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
-    made[rows, 4 + bins] = confidence - made[:, 0]
+    made[rows, 4 + bin_of(confidence)] = confidence - made[:, 0]
     return made
+
+
+def bin_of(confidence: np.ndarray) -> np.ndarray:
+    """Which of the BINS each confidence [N] in [0, 1] falls into: [N] int."""
+    return np.minimum((confidence * BINS).astype(int), BINS - 1)
 
 
 def from_means(means: np.ndarray) -> np.ndarray:
@@ -113,6 +117,15 @@ def estimate(
             lows[accuracy], highs[accuracy] = wilson(hits, len(labels), confidence)
     bounds = zip(values.tolist(), lows.tolist(), highs.tolist(), strict=True)
     return {name: Estimate(*bound) for name, bound in zip(METRICS, bounds, strict=True)}
+
+
+def estimate_accuracy(right: np.ndarray, confidence: float, resamples: int, seed: int) -> Estimate:
+    """The mean of [N] shares in [0, 1] with its interval, as `estimate` has it of top-1."""
+    [found] = mean_estimates(right[:, None], confidence, resamples, seed)
+    if found.low == found.high:
+        low, high = wilson(right.sum(), len(right), confidence)
+        return Estimate(found.value, float(low), float(high))
+    return found
 
 
 def mean_estimates(
@@ -164,11 +177,17 @@ class PerClass(NamedTuple):
     confused_n: np.ndarray
 
 
-def per_class(probabilities: np.ndarray, labels: np.ndarray) -> PerClass:
-    """Top-1 of each class, from probabilities [N, C] and labels [N]."""
+def confusion_matrix(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """How many images of class i are taken for class j: [C, C] int64, of [N, C] and labels [N]."""
     classes = probabilities.shape[1]
     confusion = np.zeros((classes, classes), np.int64)
     np.add.at(confusion, (labels, probabilities.argmax(1)), 1)
+    return confusion
+
+
+def per_class(probabilities: np.ndarray, labels: np.ndarray) -> PerClass:
+    """Top-1 of each class, from probabilities [N, C] and labels [N]."""
+    confusion = confusion_matrix(probabilities, labels)
     hits = confusion.diagonal().copy()
     n = confusion.sum(1)
     np.fill_diagonal(confusion, 0)

@@ -29,7 +29,11 @@ def test_compares_what_evaluate_wrote(
         *("--results", "results", "--report", "report"),
         extract={"backbones": backbones},
         train_head={"heads": ["linear"]},
+        learning_curve={"heads": []},
     )
+    curves = tmp_path / "report" / "learning_curve"
+    assert [file.name for file in curves.iterdir()] == ["curves.tsv"]
+    assert len((curves / "curves.tsv").read_text().splitlines()) == 1
     summary = json.loads((tmp_path / "report" / "metrics.json").read_text())
     assert summary["best"] == "resnet50-linear"
     evaluated = json.loads((tmp_path / "results" / "resnet50-linear" / "metrics.json").read_text())

@@ -22,6 +22,8 @@ def test_writes_metrics_and_tables(
     assert len((results / "crops.tsv").read_text().splitlines()) == 1 + 2 * 10
     assert ">logits averaged<" in (results / "crops.svg").read_text()
     assert len((results / "per_class.tsv").read_text().splitlines()) == 1 + 4
+    assert (results / "confusions.tsv").read_text().startswith("true_id\t")
+    assert ">temperature 1: ECE " in (results / "reliability.svg").read_text()
     assert len((results / "examples.tsv").read_text().splitlines()) == 1 + 60
     assert (results / "test_predictions.txt").read_text().startswith("test_0.JPEG n0000000")
     said = capsys.readouterr().out
@@ -42,7 +44,8 @@ def test_one_view_has_no_curve_of_crops(tmp_path: Path, monkeypatch: pytest.Monk
     cases.save_run(tmp_path / "predictions" / "random-linear", views=1)
     cases.run_stage(monkeypatch, tmp_path, "evaluate", *PATHS)
     written = {file.name for file in (tmp_path / "results" / "r").iterdir()}
-    assert written == {"metrics.json", "calibration.json", "per_class.tsv", "examples.tsv"}
+    always = {"metrics.json", "calibration.json", "reliability.svg", "reliability.tsv"}
+    assert written == always | {"per_class.tsv", "confusions.tsv", "examples.tsv"}
 
 
 def test_missing_predictions_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -76,13 +76,17 @@ def lda(recipe: params.LDAHead, task: Task) -> list[Candidate]:
     """Gaussian classes with one covariance, shrunk to a multiple of one; a candidate a shrinkage.
 
     covariance = (1 - shrinkage) * within + shrinkage * mean(diagonal) * identity (Friedman, 1989,
-    with one covariance for all): U stays, the eigenvalues move to their mean.
+    with one covariance for all): U stays, the eigenvalues move to their mean. One image of each
+    class shows no scatter within; the nearest class mean then decides, at the scale of all images.
     """
     weights = class_weights(recipe.class_weights, task.train.examples)
     counts, means, within = moments(task.train, task.standardization, weights)
     values, vectors = np.linalg.eigh(within / counts.sum())
     # Rounding can leave the smallest a hair below zero.
     values = values.clip(min=0)
+    between = counts @ (means - counts @ means / counts.sum()) ** 2 / counts.sum()  # [D]
+    if values.sum() <= 1e-6 * between.sum():
+        values = np.full(len(values), between.mean())
     turned = means @ vectors
     found = []
     for shrinkage in recipe.shrinkages:

@@ -59,7 +59,7 @@ def fit(recipe: params.Head, train: Features, tune: Features, device: str = "aut
     Raises:
         UserError: the features can't be learnt from, don't fit the memory, or training diverged.
     """
-    _check(train, tune)
+    check(train, tune)
     device = device_named(device, "train_head").type
     train = whole(train) if recipe.train_views == "whole" else train
     # Computed in any case: it finds a value that isn't finite before training.
@@ -93,7 +93,12 @@ def save(folder: Path, fitted: Fitted) -> None:
         surface.draw(folder / "surface.svg", fitted.surface)
 
 
-def _check(train: Features, tune: Features) -> None:
+def check(train: Features, tune: Features) -> None:
+    """Whether a head can learn from `train` and be chosen on `tune`.
+
+    Raises:
+        UserError: it can't, and why.
+    """
     if (tune.provenance, tune.examples.classes) != (train.provenance, train.examples.classes):
         raise UserError("the features of train and tune don't belong together; extract both again")
     for split, features in (("train", train), ("tune", tune)):

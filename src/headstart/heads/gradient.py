@@ -82,7 +82,9 @@ def train(recipes: Sequence[Recipe], task: Task) -> list[Candidate]:
     order = torch.Generator().manual_seed(shared.seed)
     curves: list[Curve] = [[] for _ in recipes]
 
-    with tqdm(range(shared.epochs), desc=f"{len(recipes)} {shared.kind}", unit="epoch") as bar:
+    # `leave=None`: below another bar it vanishes when it is done.
+    about = f"{len(recipes)} {shared.kind}"
+    with tqdm(range(shared.epochs), desc=about, unit="epoch", leave=None) as bar:
         for epoch in bar:
             rates = column("learning_rate") * column("learning_rate_decay") ** epoch
             met, seen = (Tally(len(recipes), device) for _ in range(2))

@@ -33,7 +33,7 @@ from headstart.params.heads import (
     SweepHead,
     TrainHead,
 )
-from headstart.params.reporting import TSNE, Ensemble, EnsembleOf, Evaluate
+from headstart.params.reporting import TSNE, Ensemble, EnsembleOf, Evaluate, LearningCurve
 from headstart.params.section import Alias, Section
 from headstart.params.training import (
     SGD,
@@ -61,11 +61,13 @@ __all__ = [
     "Concatenation",
     "Cosine",
     "EnsembleOf",
+    "Evaluate",
     "ExponentialDecay",
     "Finetune",
     "Head",
     "ImageFolder",
     "LDAHead",
+    "LearningCurve",
     "LinearHead",
     "LogisticRegressionHead",
     "MLPHead",
@@ -107,6 +109,7 @@ class Params(Section):
     ensembles: dict[Alias, EnsembleOf]
     ensemble: Ensemble
     evaluate: Evaluate
+    learning_curve: LearningCurve
     tsne: TSNE
 
     @model_validator(mode="after")
@@ -127,6 +130,7 @@ class Params(Section):
                 (f"networks.{alias}.recipe", [network.recipe], self.recipes, "recipes")
                 for alias, network in self.networks.items()
             ),
+            ("learning_curve.heads", self.learning_curve.heads, self.heads, "heads"),
             ("ensemble.ensembles", self.ensemble.ensembles, self.ensembles, "ensembles"),
         ):
             for alias in chosen:
@@ -140,7 +144,7 @@ class Params(Section):
 
     @model_validator(mode="after")
     def _views_to_learn_from_are_extracted(self) -> Self:
-        for alias in self.train_head.heads:
+        for alias in (*self.train_head.heads, *self.learning_curve.heads):
             if self.heads[alias].train_views == "all" and not self.extract.augmented_views:
                 raise ValueError(
                     f"heads.{alias}: train_views is all, but extract.augmented_views is 0; raise "
@@ -211,6 +215,11 @@ class Params(Section):
             else {member: single[member] for member in sorted(entry.concatenate)}
             for alias, entry in self.zoo.items()
         }
+
+    @property
+    def learning_curves(self) -> list[str]:
+        """The names of the active runs of learning_curve, as dvc.yaml composes them."""
+        return [f"{b}-{h}" for b in self.extract.backbones for h in self.learning_curve.heads]
 
     @property
     def single_runs(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""Sections of evaluate, ensemble and tsne."""
+"""Sections of evaluate, learning_curve, ensemble and tsne."""
 
 from typing import Annotated, Literal, Self
 
@@ -17,6 +17,19 @@ class Evaluate(Section):
     coverage: Fraction
     resamples: Annotated[int, Field(ge=100)]
     seed: int
+
+
+class LearningCurve(Section):
+    """Heads trained on at most so many images of each class, and on all of train.
+
+    heads: none is off. subsets: random choices of so many images; of one choice the smaller numbers
+    are part of the larger ones.
+    """
+
+    heads: list[Alias]
+    images_per_class: Annotated[list[PositiveInt], Field(min_length=1)]
+    subsets: PositiveInt
+    seed: Annotated[int, Field(ge=0)]
 
 
 class EnsembleOf(Section):

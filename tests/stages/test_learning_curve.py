@@ -1,0 +1,85 @@
+import csv
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from tests import cases
+from tests.heads import blobs
+
+CURVE = ("--features", "features", "--curve", "results/learning_curve/random-lda.tsv", "--head")
+ASKED = {"heads": ["lda"], "images_per_class": [2, 5, 100], "subsets": 2}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for split, views in (("train", 2), ("tune", 10), ("val", 10)):
+        made = blobs.features(60, views=views, split=split, distance=0.4)
+        blobs.save(tmp_path / "features" / f"{split}.h5", made)
+    return tmp_path
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file, dialect="excel-tab"))
+
+
+def test_its_last_point_is_what_train_head_predict_and_evaluate_give(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    cases.run_stage(monkeypatch, folder, "learning_curve", *CURVE, "lda", learning_curve=ASKED)
+    said = capsys.readouterr().out
+    assert re.fullmatch(
+        r"random-lda: top-1 by images a class, 2: [\d.]+%, 5: [\d.]+%, 15: [\d.]+% "
+        r"\(60 val images\)\n",
+        said,
+    )
+    found = rows(folder / "results" / "learning_curve" / "random-lda.tsv")
+    assert [row["images_per_class"] for row in found] == ["2", "5", "15"]
+    assert [row["train_images"] for row in found] == ["8", "20", "60"]
+    assert [row["subsets"] for row in found] == ["2", "2", "1"]
+
+    model = ("--features", "features", "--model", "model/random-lda")
+    scored = ("--predictions", "predictions/random-lda")
+    measured = ("--metrics", "results/random-lda/metrics.json")
+    cases.run_stage(monkeypatch, folder, "train_head", *model, "--head", "lda")
+    cases.run_stage(monkeypatch, folder, "predict", *model, *scored)
+    cases.run_stage(monkeypatch, folder, "evaluate", *scored, *measured)
+    evaluated = json.loads((folder / "results" / "random-lda" / "metrics.json").read_text())
+    whole = evaluated["val"]["whole"]
+    last = found[-1]
+    assert float(last["top1"]) == whole["top1"]
+    assert [float(last["low"]), float(last["high"])] == whole["top1_interval"]
+
+    active = {"extract": {"backbones": ["random"]}, "train_head": {"heads": ["lda"]}}
+    written = ("--results", "results", "--report", "report")
+    cases.run_stage(monkeypatch, folder, "compare", *written, learning_curve=ASKED, **active)
+    report = folder / "report" / "learning_curve"
+    assert [row["run"] for row in rows(report / "curves.tsv")] == ["random-lda"] * 3
+    assert ">random-lda<" in (report / "curves.svg").read_text()
+
+
+def test_features_above_the_memory_limit_give_the_same_curve(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+):
+    path = folder / "results" / "learning_curve" / "random-lda.tsv"
+    made = []
+    for limit in (None, "1KB"):
+        change = {"train_head": {"memory_limit": limit}, "learning_curve": ASKED}
+        cases.run_stage(monkeypatch, folder, "learning_curve", *CURVE, "lda", **change)
+        made.append(path.read_bytes())
+    assert made[0] == made[1]
+    too_big = r"^error: nearest_neighbours holds all features at once"
+    with pytest.raises(SystemExit, match=too_big):
+        cases.run_stage(
+            monkeypatch, folder, "learning_curve", *CURVE, "nearest_neighbours", **change
+        )
+
+
+def test_a_typo_and_missing_features_are_one_line(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    with pytest.raises(SystemExit, match=r"^error: heads has no 'ldaa'; did you mean 'lda'"):
+        cases.run_stage(monkeypatch, folder, "learning_curve", *CURVE, "ldaa")
+    (folder / "features" / "val.h5").unlink()
+    with pytest.raises(SystemExit, match=r"^error: .*val\.h5 is missing; `dvc repro` makes it"):
+        cases.run_stage(monkeypatch, folder, "learning_curve", *CURVE, "lda")
