@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from headstart import end_to_end, papers, params
+from headstart import distributed, end_to_end, papers, params
 from headstart.augmentation import Input, mean_and_std
 from headstart.devices import device_named
-from headstart.end_to_end import Outputs
+from headstart.end_to_end import Job, Outputs
 from headstart.errors import UserError
 from headstart.heads.curve import Epoch
 from headstart.images import Images
@@ -43,25 +43,20 @@ def train_scratch(
     Raises:
         UserError: the images can't be learnt from, there is no such device, or training diverged.
     """
-    device = device_named(stage.device, "train_scratch")
     end_to_end.check(images)
     num_classes = len(images.examples.classes)
     network = build(chosen, recipe, num_classes)
+    identity = {"scratch": chosen.model_dump(mode="json")}
+    code = sorted(Path(getfile(papers)).parent.glob("*.py"))
     side = round(chosen.size / chosen.crop)
-    train, tune = (end_to_end.labelled(images, split, side, device) for split in ("train", "tune"))
-    seen_as = Input(chosen.size, chosen.crop, *mean_and_std(train.pixels))
-    return end_to_end.fit(
-        network,
-        images,
-        Task(train, tune, seen_as, num_classes),
-        recipe,
-        device,
-        {"scratch": chosen.model_dump(mode="json")},
-        sorted(Path(getfile(papers)).parent.glob("*.py")),
-        outputs,
-        label,
-        stage.snapshots,
-    )
+    with distributed.joined(device_named(stage.device, "train_scratch")) as device:
+        train, tune = (
+            end_to_end.labelled(images, split, side, device) for split in ("train", "tune")
+        )
+        seen_as = Input(chosen.size, chosen.crop, *mean_and_std(train.pixels))
+        task = Task(train, tune, seen_as, num_classes)
+        job = Job(label, network, task, recipe, identity, code, stage.snapshots)
+        return end_to_end.fit(job, images, device, outputs)
 
 
 def build(chosen: params.Network, recipe: params.Recipe, num_classes: int) -> nn.Module:

@@ -38,6 +38,7 @@ def save_head(folder: Path, bias: float) -> None:
         backbones.load(params.Backbone.model_validate(ZOO)).provenance
         | {"extraction": 1, "precision": "float32"},
         temperature=1.0,
+        passes=24,
     )
     head.save(folder / "head" / "head.safetensors", trained)
 

@@ -6,10 +6,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveInt, StringConstraints, field_validator
+from pydantic import Field, PositiveInt, field_validator
 
 from headstart.errors import did_you_mean
-from headstart.params.section import Alias, Channels, Device, Section
+from headstart.params.section import Alias, Channels, Device, Launch, Section
 
 
 class Backbone(Section):
@@ -30,9 +30,7 @@ class Backbone(Section):
     @field_validator("architecture")
     @classmethod
     def _architecture_exists(cls, architecture: str) -> str:
-        known = timm_architectures()
-        if architecture.partition(".")[0] not in known:
-            raise ValueError(f"timm has no '{architecture}'; {did_you_mean(architecture, known)}")
+        check_architecture(architecture)
         return architecture
 
     @field_validator("weights")
@@ -44,18 +42,22 @@ class Backbone(Section):
 
 
 class Extract(Section):
-    """augmented_views: random training views of each training image, beside the whole one.
-
-    launch: the command that starts the stage's processes; dvc.yaml puts it before `-m`.
-    """
+    """augmented_views: random training views of each training image, beside the whole one."""
 
     backbones: list[Alias]
-    launch: Annotated[str, StringConstraints(pattern=r"^(python|torchrun\b.*)$")]
+    launch: Launch
     ten_crop: bool
     augmented_views: Annotated[int, Field(ge=0)]
     dtype: Literal["float16", "float32"]
     batch_size: PositiveInt
     device: Device
+
+
+def check_architecture(name: str) -> None:
+    """Raises ValueError, which pydantic reports, where timm has none of that name."""
+    known = timm_architectures()
+    if name.partition(".")[0] not in known:
+        raise ValueError(f"timm has no '{name}'; {did_you_mean(name, known)}")
 
 
 @cache

@@ -1,13 +1,15 @@
 """Sections of train_scratch and finetune: recipes, networks, and what to train."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Discriminator, Field, PositiveInt
+from pydantic import Discriminator, Field, PositiveInt, model_validator
 
+from headstart.params.backbones import check_architecture
 from headstart.params.section import (
     Alias,
     Device,
     Fraction,
+    Launch,
     NotNegative,
     Positive,
     Probability,
@@ -134,6 +136,7 @@ class Finetune(Section):
     frozen_layers: Annotated[int, Field(ge=0)]
     crop: Annotated[float, Field(gt=0, le=1)]
     device: Device
+    launch: Launch
 
 
 class Network(Section):
@@ -163,6 +166,14 @@ class Network(Section):
     crop: Annotated[float, Field(gt=0, le=1)] = 1.0
     arguments: dict[str, Any] = Field(default={})
 
+    @model_validator(mode="after")
+    def _timm_has_the_architecture(self) -> Self:
+        if self.network == "timm":
+            if "architecture" not in self.arguments:
+                raise ValueError("arguments: timm's networks want an architecture")
+            check_architecture(str(self.arguments["architecture"]))
+        return self
+
 
 class TrainScratch(Section):
     """snapshots: kept and predicted with at most, one an epoch that was best so far on tune."""
@@ -170,3 +181,4 @@ class TrainScratch(Section):
     networks: list[Alias]
     snapshots: PositiveInt
     device: Device
+    launch: Launch
