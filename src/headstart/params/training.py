@@ -144,7 +144,8 @@ class Network(Section):
 
     size: side in px that the network sees. crop: side of the square cut out for it, over the
     image's; random in training, central otherwise. arguments: of its constructor; timm's takes
-    `architecture` and that one's own.
+    `architecture` and that one's own. trunk: alias in zoo whose weights resnet_lstm's trunk starts
+    with; null: random ones. first_recipe: of a phase before, in which the trunk stays as it is.
     """
 
     network: Literal[
@@ -165,6 +166,16 @@ class Network(Section):
     size: Annotated[int, Field(ge=32)]
     crop: Annotated[float, Field(gt=0, le=1)] = 1.0
     arguments: dict[str, Any] = Field(default={})
+    trunk: Alias | None = None
+    first_recipe: Alias | None = None
+
+    @model_validator(mode="after")
+    def _has_a_trunk(self) -> Self:
+        if self.trunk and self.network != "resnet_lstm":
+            raise ValueError(f"trunk: {self.network} has none to load; only resnet_lstm has")
+        if self.first_recipe and not self.trunk:
+            raise ValueError("first_recipe: it keeps the trunk as it is; name a trunk, or drop it")
+        return self
 
     @model_validator(mode="after")
     def _timm_has_the_architecture(self) -> Self:
