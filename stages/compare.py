@@ -8,7 +8,7 @@ from stages import parser, run
 
 
 def compare(args: argparse.Namespace, params: Params) -> str:
-    from headstart import comparison, files, learning_curve, paired
+    from headstart import advice, comparison, files, learning_curve, paired
 
     asked = params.evaluate
     results = comparison.load(args.results, params.runs)
@@ -16,7 +16,11 @@ def compare(args: argparse.Namespace, params: Params) -> str:
     differences = paired.differences(right, asked.confidence, asked.resamples, asked.seed)
 
     comparison.write_pairs(args.report / "pairs.tsv", differences)
-    report = comparison.report(results, differences, asked.confidence)
+    said = [
+        *advice.on_finetuning(results, differences, params.finetuned),
+        *advice.on_transfer(results, differences, params.transfer_runs, params.scratch_runs),
+    ]
+    report = comparison.report(results, differences, asked.confidence, said)
     files.write(args.report / "comparison.md", report)
     summary = comparison.summary(results)
     files.write(args.report / "metrics.json", json.dumps(summary, indent=2) + "\n")

@@ -20,9 +20,8 @@ def predict(args: argparse.Namespace, _: Params) -> str:
             continue
         with opened(path, memory_limit=0) as found:
             logits = trained.logits(found)
-        predictions.save(
-            args.predictions / path.name, Predictions(logits, found.views, found.examples)
-        )
+        scored = Predictions(logits, found.views, found.examples, trained.passes)
+        predictions.save(args.predictions / path.name, scored)
         images[split] = len(found.examples)
     counts = ", ".join(f"{count} {split}" for split, count in images.items())
     return f"{args.predictions.name}: scored {counts} images for {len(trained.classes)} classes"

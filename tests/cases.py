@@ -34,7 +34,7 @@ def predictions(
     truth = np.eye(len(of.classes))[of.labels % len(of.classes)]
     common = rng.normal(size=(n, 1, len(of.classes))) + skill * truth[:, None]
     logits = common + rng.normal(size=(n, views, len(of.classes)))
-    return Predictions(logits.astype(np.float32), TEN_CROP_NAMES[:views], of)
+    return Predictions(logits.astype(np.float32), TEN_CROP_NAMES[:views], of, passes=100)
 
 
 def save_run(folder: Path, *, test: Predictions | None = None, **kind: Any) -> None:
@@ -46,10 +46,8 @@ def save_run(folder: Path, *, test: Predictions | None = None, **kind: Any) -> N
         save(folder / "test.h5", test)
 
 
-def run_stage(
-    monkeypatch: pytest.MonkeyPatch, folder: Path, name: str, *arguments: str, **sections: Any
-) -> None:
-    """`python -m stages.<name>` in `folder`, with the project's params and `sections` changed.
+def write_params(folder: Path, **sections: Any) -> None:
+    """The project's params.yaml in `folder`, with `sections` changed.
 
     Nothing is trained end to end where `sections` don't say so.
     """
@@ -59,6 +57,13 @@ def run_stage(
     for section, changed in sections.items():
         params[section] |= changed
     (folder / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
+
+
+def run_stage(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, name: str, *arguments: str, **sections: Any
+) -> None:
+    """`python -m stages.<name>` in `folder`, with the project's params and `sections` changed."""
+    write_params(folder, **sections)
     monkeypatch.chdir(folder)
     monkeypatch.setattr(sys, "argv", [name, *arguments])
     runpy.run_module(f"stages.{name}", run_name="__main__")

@@ -21,7 +21,7 @@ def run(whole: float, ten_crop: float | None, tune: float, tune_nll: float = 1.0
     if ten_crop is not None:
         val["ten_crop"] = measured(ten_crop)
         tuned["ten_crop"] = {"top1": tune, "nll": tune_nll}
-    return {"val": val, "tune": tuned}
+    return {"val": val, "tune": tuned, "passes": 600_000}
 
 
 RESULTS = {"a-linear": run(0.50, 0.55, 0.60), "b-linear": run(0.57, None, 0.58)}
@@ -48,11 +48,22 @@ def test_table_has_a_row_a_run_and_aligned_columns():
     assert len({len(line) for line in (head, rule, first, second)}) == 1
 
 
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, "0"), (12_800, "12,800"), (600_000, "0.6 M"), (1_234_567_890, "1,234.6 M")],
+)
+def test_passes_are_for_people(count: int, text: str):
+    assert comparison.thousands(count) == text
+    results = {"a": run(0.5, None, 0.6) | {"passes": count}}
+    assert comparison.table(results).splitlines()[-1].split("|")[-2].strip() == text
+
+
 def test_report_says_what_was_chosen_on_what():
-    report = comparison.report(RESULTS, [], 0.95)
+    report = comparison.report(RESULTS, [], 0.95, [])
     assert "**a-linear**, top-1 60.0% on 80 tune images and 55.0% on 500 val images" in report
     assert "95% bootstrap intervals" in report
     assert "against each other run" not in report
+    assert "What the runs say" not in report
 
 
 def test_report_compares_the_chosen_run_with_each_other(tmp_path: Path):
@@ -61,7 +72,7 @@ def test_report_compares_the_chosen_run_with_each_other(tmp_path: Path):
         Difference("a-linear", "c-linear", 0.05, 0.01, 0.09, 0.004),
         Difference("c-linear", "b-linear", 0.01, -0.02, 0.04, 0.5),
     ]
-    report = comparison.report(RESULTS, differences, 0.95)
+    report = comparison.report(RESULTS, differences, 0.95, ["It is worth it."])
     # An interval that holds zero shows no difference, and the sentence must not claim one.
     assert (
         "**b-linear** is not shown to differ from **a-linear**: ahead by 2.0 points [-1.0, 5.0], "
@@ -71,6 +82,7 @@ def test_report_compares_the_chosen_run_with_each_other(tmp_path: Path):
         "**a-linear** is better than **c-linear** by 5.0 points [1.0, 9.0], p = 0.004\n" in report
     )
     assert "**c-linear** is" not in report
+    assert "\n## What the runs say\n\n- It is worth it.\n" in report
     comparison.write_pairs(tmp_path / "pairs.tsv", differences)
     assert (tmp_path / "pairs.tsv").read_text().splitlines()[1:] == [
         "b-linear\ta-linear\t0.02000\t-0.01000\t0.05000\t0.213",

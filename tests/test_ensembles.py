@@ -44,6 +44,7 @@ def test_averaged_scores_are_the_mean_of_logits():
     a, b = members(2)
     found = ensembles.average([a, b], "logits")
     np.testing.assert_allclose(found.logits, (a.logits + b.logits) / 2, rtol=1e-5, atol=1e-6)
+    assert found.passes == a.passes + b.passes
 
 
 def test_certain_members_stay_finite():

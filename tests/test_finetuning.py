@@ -31,6 +31,7 @@ def trained_head(backbone: LoadedBackbone) -> Head:
         CLASSES,
         backbone.provenance | {"extraction": 1, "precision": "float32"},  # as extract has it
         temperature=1.0,
+        passes=24,
     )
 
 

@@ -88,6 +88,15 @@ def test_the_shipped_file_is_valid_and_holds_the_papers_backbones() -> None:
             "goes on from; name it there too, or set finetune.backbones to []",
         ),
         (
+            lambda c: c["networks"]["resnet_lstm"].update(trunk="resnet81"),
+            "params.yaml: networks.resnet_lstm.trunk: zoo has no 'resnet81'; "
+            "did you mean 'resnet18'?",
+        ),
+        (
+            lambda c: c["finetune"].update(launch="mpirun -n 2"),
+            "params.yaml: finetune.launch: String should match pattern '^(python|torchrun\\b.*)$'",
+        ),
+        (
             lambda c: c["train_head"].update(heads=["linaer"]),
             "params.yaml: train_head.heads: heads has no 'linaer'; did you mean 'linear'?",
         ),
@@ -169,6 +178,22 @@ def test_one_line_names_the_place_and_the_fix(
     tmp_path: Path, change: Callable[[dict[str, Any]], object], line: str
 ) -> None:
     assert error(tmp_path, change) == line
+
+
+def test_inans_score_ensemble_as_the_file_shows_it_is_valid(tmp_path: Path) -> None:
+    content = yaml.safe_load(SHIPPED.read_text())
+    content["extract"]["backbones"] = ["resnet18"]
+    content["finetune"]["backbones"] = ["resnet18"]
+    content["train_scratch"]["networks"] = ["resnet_lstm"]
+    shown = SHIPPED.read_text().partition("#   inan:")[2].partition("\nensembles:")[0]
+    lines = [line.partition("#")[2] for line in shown.splitlines()[1:]]
+    content["ensembles"] = {"inan": yaml.safe_load("\n".join(lines))}
+    content["ensemble"]["ensembles"] = ["inan"]
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(content))
+    loaded = params.load(tmp_path / "params.yaml")
+    assert loaded.ensembles["inan"].members == ["resnet18-finetune", "resnet_lstm"]
+    assert loaded.ensembles["inan"].average == "logits"
+    assert loaded.networks["resnet_lstm"].trunk == "resnet18"
 
 
 def test_only_milanis_third_head_learns_from_augmented_views(tmp_path: Path) -> None:

@@ -52,6 +52,12 @@ def task() -> Task:
     return Task(split(70, 0), split(40, 1), Input(12, 1.0, (0.5,) * 3, (0.3,) * 3), 4)
 
 
+@pytest.fixture
+def in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a CPU that has bfloat16 too, whose rounding would hide what is compared."""
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
+
+
 class Killed(BaseException):
     """What no handler of ours catches."""
 
@@ -157,6 +163,7 @@ def gradients(chosen: Recipe) -> list[Tensor]:
     return [p.grad for p in plain.parameters() if p.grad is not None]
 
 
+@pytest.mark.usefixtures("in_float32")
 @pytest.mark.parametrize("parts", [2, 3, 5])
 def test_accumulated_gradients_are_the_whole_batchs(parts):
     for ours, whole in zip(gradients(recipe(accumulate=parts)), gradients(recipe()), strict=True):
@@ -166,6 +173,21 @@ def test_accumulated_gradients_are_the_whole_batchs(parts):
 def test_clipping_bounds_the_whole_gradient():
     parts = gradients(recipe(clip_norm=0.01))
     assert torch.cat([p.flatten() for p in parts]).norm().item() == pytest.approx(0.01, rel=1e-3)
+
+
+@pytest.mark.parametrize("abilities", [{}, {"avx512_bf16": True}, {"amx_bf16": True}])
+def test_what_is_learnt_from_is_float32_whatever_the_network_runs_in(
+    monkeypatch: pytest.MonkeyPatch, abilities: dict[str, bool]
+):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: abilities)
+    seen = []
+    watched = nn.Sequential(nn.Flatten(), nn.Linear(48, 4))
+    watched.register_forward_hook(lambda _, __, output: seen.append(output.dtype))
+    images, labels = torch.randn(12, 3, 4, 4), torch.arange(12) % 4
+    loss, logits = descend(Run(watched, recipe(), 1), recipe(), images, labels)
+    assert seen == [torch.bfloat16 if abilities else torch.float32]
+    assert loss.dtype == logits.dtype == torch.float32
+    assert {p.dtype for p in watched.parameters()} == {torch.float32}
 
 
 def test_mixing_keeps_probabilities():

@@ -15,7 +15,7 @@ from headstart.paired import Difference
 Results = dict[str, dict[str, Any]]
 """Each run's metrics.json (headstart.evaluation.evaluate), by name."""
 
-COLUMNS = ("run", "top-1, one view", "top-1, ten crops", "NLL", "ECE", "n")
+COLUMNS = ("run", "top-1, one view", "top-1, ten crops", "NLL", "ECE", "n", "passes")
 
 
 def load(folder: Path, runs: list[str]) -> Results:
@@ -89,6 +89,7 @@ def table(results: Results) -> str:
                 f"{stated['nll']:.3f}",
                 f"{stated['ece']:.3f}",
                 str(val["n"]),
+                thousands(results[run]["passes"]),
             )
         )
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -105,6 +106,11 @@ def table(results: Results) -> str:
     return "\n".join(f"| {line} |" for line in [lines[0], rule, *lines[1:]])
 
 
+def thousands(count: int) -> str:
+    """A number for people: 12,800 or 0.6 M."""
+    return f"{count:,}" if count < 100_000 else f"{count / 1e6:,.1f} M"
+
+
 def _percent(val: dict[str, Any], look: str) -> str:
     if look not in val:
         return "–"
@@ -112,21 +118,31 @@ def _percent(val: dict[str, Any], look: str) -> str:
     return f"{100 * val[look]['top1']:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
 
 
-def report(results: Results, differences: list[Difference], confidence: float) -> str:
-    """The table in Markdown, with what its numbers mean, and how the chosen run differs."""
+def report(
+    results: Results, differences: list[Difference], confidence: float, advice: list[str]
+) -> str:
+    """The table in Markdown, with what its numbers mean, advice, and how the chosen run differs."""
     chosen = best(results)
     tune, val = results[chosen]["tune"], results[chosen]["val"]
     return (
         "# Comparison of the active runs\n\n"
         f"{table(results)}\n\n"
         f"On val, with {confidence:.0%} bootstrap intervals; NLL and ECE are those of ten crops "
-        "where there are ten, else of one view.\n"
+        "where there are ten, else of one view. Passes: what training cost, in images through the "
+        "run's network; an epoch counts a training image three times (backward is twice forward's "
+        "work) and an image of tune once, a head's training each cached feature once.\n"
         f"In bold the run that tune chooses: **{chosen}**, top-1 "
         f"{tune[headline(tune)]['top1']:.1%} on {tune['n']} tune images and "
         f"{val[headline(val)]['top1']:.1%} on {val['n']} val images. "
         "Nothing is chosen on val; the order of the rows is no choice.\n"
+        f"{_section('What the runs say', advice)}"
         f"{_pairs(chosen, differences)}"
     )
+
+
+def _section(title: str, sentences: list[str]) -> str:
+    lines = "".join(f"- {sentence}\n" for sentence in sentences)
+    return f"\n## {title}\n\n{lines}" if sentences else ""
 
 
 def _sentence(pair: Difference) -> str:

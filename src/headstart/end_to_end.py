@@ -10,31 +10,38 @@ from typing import Any
 
 import numpy as np
 import torch
-from filelock import FileLock
 from safetensors.torch import load_file
 from torch import nn
 from tqdm import tqdm
 
-from headstart import augmentation, optimisers, predictions, schedules, training, weights
+from headstart import (
+    augmentation,
+    distributed,
+    optimisers,
+    predictions,
+    schedules,
+    training,
+    weights,
+)
 from headstart.augmentation import Input, shrunk
 from headstart.errors import UserError
 from headstart.files import replacing
 from headstart.heads import curve as curves
-from headstart.heads.curve import Epoch
+from headstart.heads.curve import Curve, Epoch
 from headstart.images import Images
 from headstart.learnable import check_classes
 from headstart.manifest import Split
 from headstart.params import Recipe
 from headstart.predictions import Predictions
 from headstart.rows import TRAINING, cache_root
-from headstart.training import Labelled, Task, logits_of, save_weights, train
+from headstart.training import Labelled, Task, logits_of, passes, save_weights, train
 from headstart.views import WHOLE
 
 BLOCK = 1024
 """Images read at once."""
 
 TRAINING_CODE = [
-    Path(getfile(module)) for module in (augmentation, optimisers, schedules, training)
+    Path(getfile(module)) for module in (augmentation, distributed, optimisers, schedules, training)
 ]
 """An edit of these begins training anew; an edit of a plot or a message doesn't."""
 
@@ -48,64 +55,102 @@ class Outputs:
     predictions: Path
 
 
-def fit(
-    network: nn.Module,
-    images: Images,
-    task: Task,
-    recipe: Recipe,
-    device: torch.device,
-    identity: dict[str, Any],
-    code: list[Path],
-    outputs: Outputs,
-    label: str,
-    max_snapshots: int = 1,
-) -> Epoch:
-    """Trains the network and writes all of `outputs`.
+@dataclass(frozen=True)
+class Job:
+    """What is trained, and how.
 
     identity: plain JSON that says what `network` is; kept in the model. code: the files that define
-    it. Returns the epoch that was best on tune, whose weights were kept. A run that was killed goes
-    on after its last whole epoch, and one that has finished only writes its outputs again.
+    it. first: the recipe of a phase before, in which the network's `trunk` stays as it is.
+    passes: images that went through the network before, for the weights that it starts from.
+    """
+
+    label: str
+    network: nn.Module
+    task: Task
+    recipe: Recipe
+    identity: dict[str, Any]
+    code: list[Path]
+    max_snapshots: int = 1
+    first: Recipe | None = None
+    passes: int = 0
+
+
+def fit(job: Job, images: Images, device: torch.device, outputs: Outputs) -> Epoch:
+    """Trains the network and writes all of `outputs`.
+
+    Returns the epoch that was best on tune, whose weights were kept. A run that was killed goes on
+    after its last whole epoch, and one that has finished only writes its outputs again. Of several
+    processes the first alone writes.
 
     Raises:
-        UserError: training diverged.
+        UserError: as `train`.
     """
-    belongs_to = fingerprint(network, images, recipe, identity, code, max_snapshots)
-    workspace = cache_root() / TRAINING / f"{label}-{belongs_to}"
+    workspace = cache_root() / TRAINING / f"{job.label}-{fingerprint(job, images)}"
     workspace.mkdir(parents=True, exist_ok=True)
-    with FileLock(workspace / "lock"):
-        curve = train(network, recipe, task, workspace, device, max_snapshots, label)
-        about = {
-            **identity,
-            "input": asdict(task.input),
-            "classes": [[label.id, label.name] for label in images.examples.classes],
-        }
-        outputs.model.mkdir(parents=True, exist_ok=True)
-        # One key: safetensors writes several in an order that changes from run to run.
-        metadata = {"network": json.dumps(about, sort_keys=True, ensure_ascii=False)}
-        save_weights(network, outputs.model / "model.safetensors", metadata)
-        curves.write(outputs.model / "curve.tsv", curve)
-        curves.draw(outputs.model / "curve.svg", curve)
-        predict(network, images, task.input, device, outputs.predictions)
-        if max_snapshots > 1:
-            for snapshot in sorted(workspace.glob("snapshot_*.safetensors")):
-                with replacing(outputs.model / snapshot.name) as unfinished:
-                    shutil.copyfile(snapshot, unfinished)
-                network.load_state_dict(load_file(snapshot))
-                folder = outputs.predictions / snapshot.stem
-                predict(network, images, task.input, device, folder)
+    network, spent = job.network, job.passes
+    with distributed.locked(workspace / "lock"):
+        if job.first:
+            trunk = network.get_submodule("trunk").requires_grad_(False)
+            label = f"{job.label}, trunk frozen"
+            curve = train(network, job.first, job.task, workspace / "first", device, 1, label)
+            trunk.requires_grad_(True)
+            spent += passes(job.task, job.first, len(curve))
+        most = job.max_snapshots
+        curve = train(network, job.recipe, job.task, workspace, device, most, job.label)
+        spent += passes(job.task, job.recipe, len(curve))
+        if distributed.is_first():
+            snapshots = sorted(workspace.glob("snapshot_*.safetensors")) if most > 1 else []
+            write(job, images, device, curve, snapshots, spent, outputs)
     return max(curve, key=lambda epoch: epoch.tune_top1)
 
 
-def predict(
-    network: nn.Module, images: Images, input: Input, device: torch.device, folder: Path
+def write(
+    job: Job,
+    images: Images,
+    device: torch.device,
+    curve: Curve,
+    snapshots: list[Path],
+    spent: int,
+    outputs: Outputs,
 ) -> None:
-    """Writes tune.h5, val.h5 and test.h5, as far as there are such images."""
+    network, seen_as = job.network, job.task.input
+    about = {
+        **job.identity,
+        "input": asdict(seen_as),
+        "classes": [[label.id, label.name] for label in images.examples.classes],
+    }
+    outputs.model.mkdir(parents=True, exist_ok=True)
+    # One key: safetensors writes several in an order that changes from run to run.
+    metadata = {"network": json.dumps(about, sort_keys=True, ensure_ascii=False)}
+    save_weights(network, outputs.model / "model.safetensors", metadata)
+    curves.write(outputs.model / "curve.tsv", curve)
+    curves.draw(outputs.model / "curve.svg", curve)
+    predict(network, images, seen_as, device, spent, outputs.predictions)
+    for snapshot in snapshots:
+        with replacing(outputs.model / snapshot.name) as unfinished:
+            shutil.copyfile(snapshot, unfinished)
+        network.load_state_dict(load_file(snapshot))
+        predict(network, images, seen_as, device, spent, outputs.predictions / snapshot.stem)
+
+
+def predict(
+    network: nn.Module,
+    images: Images,
+    input: Input,
+    device: torch.device,
+    spent: int,
+    folder: Path,
+) -> None:
+    """Writes tune.h5, val.h5 and test.h5, as far as there are such images.
+
+    spent: passes through the network that training took.
+    """
     for split in ("tune", "val", "test"):
         rows = images.rows(split)
         if len(rows):
             pixels = read_pixels(images, rows, input.side)
             logits = logits_of(network, pixels, input, device).cpu().numpy()[:, None]
-            predicted = Predictions(logits, [WHOLE.name], images.examples[rows])
+            predicted = Predictions(logits, [WHOLE.name], images.examples[rows], spent)
             predictions.save(folder / f"{split}.h5", predicted)
 
 
@@ -129,7 +174,9 @@ def labelled(images: Images, split: Split, side: int, device: torch.device) -> L
 def read_pixels(images: Images, rows: np.ndarray, side: int) -> torch.Tensor:
     """The images at ascending `rows`: [M, s, s, 3] uint8, s at most `side`."""
     parts = []
-    for start in tqdm(range(0, len(images), BLOCK), desc="reading", unit="block", leave=False):
+    starts = range(0, len(images), BLOCK)
+    hidden = not distributed.is_first()
+    for start in tqdm(starts, desc="reading", unit="block", leave=False, disable=hidden):
         here = rows[(rows >= start) & (rows < start + BLOCK)]
         if len(here):
             block = images.pixels[start : start + BLOCK]
@@ -137,23 +184,18 @@ def read_pixels(images: Images, rows: np.ndarray, side: int) -> torch.Tensor:
     return torch.cat(parts)
 
 
-def fingerprint(
-    network: nn.Module,
-    images: Images,
-    recipe: Recipe,
-    identity: dict[str, Any],
-    code: list[Path],
-    max_snapshots: int,
-) -> str:
+def fingerprint(job: Job, images: Images) -> str:
     """What a checkpoint and its snapshots belong to: the network and the weights that it starts
-    from, the recipe, the images of train and tune, the code that training runs, and the number of
+    from, the recipes, the images of train and tune, the code that training runs, and the number of
     snapshots, because those that made room for others can't be had back.
     """
-    digest = blake2b(json.dumps([identity, max_snapshots], sort_keys=True).encode(), digest_size=8)
-    weights.add_to(digest, network)
-    for path in (*TRAINING_CODE, *code):
+    about = json.dumps([job.identity, job.max_snapshots], sort_keys=True)
+    digest = blake2b(about.encode(), digest_size=8)
+    weights.add_to(digest, job.network)
+    for path in (*TRAINING_CODE, *job.code):
         digest.update(path.read_bytes())
-    digest.update(recipe.model_dump_json().encode())
+    for recipe in filter(None, (job.first, job.recipe)):
+        digest.update(recipe.model_dump_json().encode())
     digest.update(json.dumps([label.id for label in images.examples.classes]).encode())
     for split in ("train", "tune"):
         rows = images.rows(split)

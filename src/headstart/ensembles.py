@@ -64,14 +64,15 @@ def average(members: Sequence[Predictions], how: Average) -> Predictions:
     """One prediction for each view of the aligned `members`.
 
     probabilities: Milani's eq. 2; the logits are then logarithms of probabilities, whose softmax
-    gives those back. logits: Inan's averaged scores.
+    gives those back. logits: Inan's averaged scores. It costs what its members cost together.
     """
     if how == "probabilities":
         mean = average_probabilities(member.logits for member in members)
         logits = np.log(np.maximum(mean, np.finfo(np.float32).tiny))
     else:
         logits = np.mean([member.logits for member in members], axis=0, dtype=np.float64)
-    return replace(members[0], logits=logits.astype(np.float32))
+    passes = sum(member.passes for member in members)
+    return replace(members[0], logits=logits.astype(np.float32), passes=passes)
 
 
 class _Votes:

@@ -58,10 +58,11 @@ def probabilities(found: Predictions) -> dict[str, np.ndarray]:
 def evaluate(
     splits: dict[str, Predictions], confidence: float, resamples: int, seed: int
 ) -> dict[str, Any]:
-    """The content of metrics.json: {split: {"n": ..., "whole": {...}, "ten_crop": {...}}}.
+    """The content of metrics.json: passes, {split: {"n": ..., "whole": {...}, "ten_crop": {...}}}.
 
     val, and test where it is labelled, have every metric and, as `<metric>_interval`, [low, high]
     at `confidence` (DVC's tables leave lists out). tune has what choices rest on: top1 and nll.
+    passes: as in Predictions.
     """
     made: dict[str, Any] = {}
     for split in ("val", "test"):
@@ -76,6 +77,7 @@ def evaluate(
         look: {name: round(metrics.measure(p, labels)[name], 5) for name in ("top1", "nll")}
         for look, p in probabilities(splits["tune"]).items()
     }
+    made["passes"] = splits["val"].passes
     return made
 
 

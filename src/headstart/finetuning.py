@@ -12,11 +12,11 @@ from timm.layers.norm_act import freeze_batch_norm_2d
 from timm.models import group_parameters
 from torch import nn
 
-from headstart import backbones, end_to_end, params
+from headstart import backbones, distributed, end_to_end, params
 from headstart.augmentation import Input
 from headstart.backbones import LoadedBackbone
 from headstart.devices import device_named
-from headstart.end_to_end import Outputs
+from headstart.end_to_end import Job, Outputs
 from headstart.errors import UserError
 from headstart.heads.curve import Epoch
 from headstart.heads.head import Head
@@ -39,30 +39,24 @@ def finetune(
     Raises:
         UserError: the head isn't one to start from, or as `end_to_end.fit`.
     """
-    device = device_named(stage.device, "finetune")
     end_to_end.check(images)
     backbone = backbones.load(zoo)
     network = joined(backbone, head)
     freeze(network, stage.frozen_layers)
     wanted = backbone.preprocessing
     seen_as = Input(wanted.input_size, stage.crop, wanted.mean, wanted.std)
-    train, tune = (
-        end_to_end.labelled(images, split, seen_as.side, device) for split in ("train", "tune")
-    )
-    return end_to_end.fit(
-        network,
-        images,
-        Task(train, tune, seen_as, len(images.examples.classes)),
-        recipe,
-        device,
-        {
-            "finetune": stage.model_dump(mode="json", exclude={"backbones", "device"}),
-            "backbone": backbone.provenance,
-        },
-        [Path(__file__)],
-        outputs,
-        label,
-    )
+    identity = {
+        "finetune": stage.model_dump(mode="json", exclude={"backbones", "device", "launch"}),
+        "backbone": backbone.provenance,
+    }
+    with distributed.joined(device_named(stage.device, "finetune")) as device:
+        train, tune = (
+            end_to_end.labelled(images, split, seen_as.side, device) for split in ("train", "tune")
+        )
+        task = Task(train, tune, seen_as, len(images.examples.classes))
+        code = [Path(__file__)]
+        job = Job(label, network, task, recipe, identity, code, passes=head.passes)
+        return end_to_end.fit(job, images, device, outputs)
 
 
 def joined(backbone: LoadedBackbone, head: Head) -> nn.Module:

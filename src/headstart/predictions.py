@@ -16,12 +16,14 @@ from headstart.h5 import Examples
 class Predictions:
     """One model's scores for one split.
 
-    logits: [N, V, C] float32, before any softmax. views: V names (headstart.views).
+    logits: [N, V, C] float32, before any softmax. views: V names (headstart.views). passes: what
+    the model cost, in images (where there are several views, in views) through the network.
     """
 
     logits: np.ndarray
     views: list[str]
     examples: Examples
+    passes: int
 
 
 def save(path: Path, predictions: Predictions) -> None:
@@ -32,6 +34,7 @@ def save(path: Path, predictions: Predictions) -> None:
     with h5.create(path) as file:
         file.create_dataset("logits", data=logits)
         h5.write_json(file, "views", predictions.views)
+        h5.write_json(file, "passes", predictions.passes)
         h5.write_examples(file, predictions.examples)
 
 
@@ -46,4 +49,5 @@ def load(path: Path) -> Predictions:
             logits=h5.dataset(file, "logits")[:],
             views=h5.read_json(file, "views"),
             examples=h5.read_examples(file),
+            passes=h5.read_json(file, "passes"),
         )

@@ -1,4 +1,4 @@
-"""Training a network from scratch: one of the papers', or any that timm knows."""
+"""Training a network from scratch, but for its trunk: one of the papers', or any of timm's."""
 
 from collections.abc import Callable
 from inspect import getfile, signature
@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from headstart import end_to_end, papers, params
+from headstart import distributed, end_to_end, papers, params
 from headstart.augmentation import Input, mean_and_std
 from headstart.devices import device_named
-from headstart.end_to_end import Outputs
+from headstart.end_to_end import Job, Outputs
 from headstart.errors import UserError
 from headstart.heads.curve import Epoch
 from headstart.images import Images
@@ -34,34 +34,34 @@ def train_scratch(
     images: Images,
     chosen: params.Network,
     recipe: params.Recipe,
+    first: params.Recipe | None,
+    trunk: params.Backbone | None,
     stage: params.TrainScratch,
     outputs: Outputs,
     label: str,
 ) -> Epoch:
     """Trains the network and writes `outputs`; returns the epoch that was best on tune, and kept.
 
+    first, trunk: what `chosen` names.
+
     Raises:
         UserError: the images can't be learnt from, there is no such device, or training diverged.
     """
-    device = device_named(stage.device, "train_scratch")
     end_to_end.check(images)
     num_classes = len(images.examples.classes)
     network = build(chosen, recipe, num_classes)
+    colours = load_trunk(network, trunk) if trunk else None
+    identity = {"scratch": chosen.model_dump(mode="json")}
+    code = sorted(Path(getfile(papers)).parent.glob("*.py"))
     side = round(chosen.size / chosen.crop)
-    train, tune = (end_to_end.labelled(images, split, side, device) for split in ("train", "tune"))
-    seen_as = Input(chosen.size, chosen.crop, *mean_and_std(train.pixels))
-    return end_to_end.fit(
-        network,
-        images,
-        Task(train, tune, seen_as, num_classes),
-        recipe,
-        device,
-        {"scratch": chosen.model_dump(mode="json")},
-        sorted(Path(getfile(papers)).parent.glob("*.py")),
-        outputs,
-        label,
-        stage.snapshots,
-    )
+    with distributed.joined(device_named(stage.device, "train_scratch")) as device:
+        train, tune = (
+            end_to_end.labelled(images, split, side, device) for split in ("train", "tune")
+        )
+        seen_as = Input(chosen.size, chosen.crop, *(colours or mean_and_std(train.pixels)))
+        task = Task(train, tune, seen_as, num_classes)
+        job = Job(label, network, task, recipe, identity, code, stage.snapshots, first)
+        return end_to_end.fit(job, images, device, outputs)
 
 
 def build(chosen: params.Network, recipe: params.Recipe, num_classes: int) -> nn.Module:
@@ -86,3 +86,21 @@ def build(chosen: params.Network, recipe: params.Recipe, num_classes: int) -> nn
             f"network '{chosen.network}' takes no images of {chosen.size} px: {error}"
         ) from None
     return network
+
+
+def load_trunk(network: nn.Module, zoo: params.Backbone) -> tuple[tuple[float, ...], ...]:
+    """Puts a backbone's weights into the network's `trunk`; returns the mean and std it wants.
+
+    Raises:
+        UserError: it is another architecture's trunk, or as `backbones.load`.
+    """
+    from headstart import backbones  # takes seconds, and other networks do without
+
+    backbone = backbones.load(zoo)
+    try:
+        network.get_submodule("trunk").load_state_dict(backbone.network.state_dict())
+    except RuntimeError:
+        raise UserError(
+            f"the trunk is no {zoo.architecture}; name an alias of zoo that is a resnet18"
+        ) from None
+    return backbone.preprocessing.mean, backbone.preprocessing.std

@@ -2,7 +2,7 @@
 
 What is random in a step follows from the recipe's seed and the step's number alone. So a run that
 was killed goes on as if it hadn't been, and its checkpoint, written after each epoch, needs no
-generator's state.
+generator's state. Several processes may train together (distributed.py); each runs all of this.
 """
 
 import os
@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
+from headstart import distributed
 from headstart.augmentation import Input
 from headstart.errors import UserError
 from headstart.files import replacing
@@ -61,7 +63,8 @@ class Task:
 class Run:
     """All that changes while a network is trained, and what a checkpoint holds.
 
-    averaged: the network that is evaluated and kept; the trained one itself where nothing averages.
+    parallel: the network as it runs in training. averaged: the one that is evaluated and kept; the
+    trained one itself where nothing averages.
     best: the highest tune accuracy so far. snapshots: how many times it rose.
     """
 
@@ -69,6 +72,7 @@ class Run:
         self.network = network
         self.ema = AveragedModel(network, use_buffers=True) if recipe.ema else None
         self.averaged = self.ema.module if self.ema else network
+        self.parallel = distributed.parallel(network)
         self.optimiser = optimiser(recipe, network)
         self.schedule = schedule(recipe.schedule, self.optimiser, steps_per_epoch, recipe.epochs)
         self.curve: Curve = []
@@ -119,18 +123,22 @@ def train(
     weights, one recipe, task and `max_snapshots`.
 
     Raises:
-        UserError: the loss became infinite or NaN.
+        UserError: the loss became infinite or NaN, or several processes can't train it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    steps = len(task.train) // min(recipe.batch_size, len(task.train))
+    batch_size = min(recipe.batch_size, len(task.train))
+    distributed.check_shares(batch_size, recipe.accumulate)
+    steps = len(task.train) // batch_size
     network.to(device).to(memory_format=torch.channels_last)
+    distributed.synchronise_batch_norm(network)
     run = Run(network, recipe, steps)
     run.load(folder / "checkpoint.pt")
     mix = mixing(recipe, task.num_classes)
+    first = distributed.is_first()
 
     with (
         torch.backends.cudnn.flags(enabled=True, benchmark=True),
-        tqdm(desc=label, total=recipe.epochs * steps, unit="step") as bar,
+        tqdm(desc=label, total=recipe.epochs * steps, unit="step", disable=not first) as bar,
     ):
         bar.update(len(run.curve) * steps)
         for epoch in range(len(run.curve), recipe.epochs):
@@ -142,11 +150,14 @@ def train(
             run.schedule.after_epoch(run.curve[-1].tune_top1)
             if run.curve[-1].tune_top1 > run.best:
                 run.best = run.curve[-1].tune_top1
-                save_weights(run.averaged, folder / snapshot(run.snapshots, max_snapshots))
+                if first:
+                    save_weights(run.averaged, folder / snapshot(run.snapshots, max_snapshots))
                 run.snapshots += 1
-            run.save(folder / "checkpoint.pt")
-            curves.write(folder / "curve.tsv", run.curve)
+            if first:
+                run.save(folder / "checkpoint.pt")
+                curves.write(folder / "curve.tsv", run.curve)
 
+    distributed.wait()  # for the last snapshot
     best = load_file(folder / snapshot(run.snapshots - 1, max_snapshots), device=str(device))
     network.load_state_dict(best)
     return run.curve
@@ -167,6 +178,8 @@ def train_epoch(
         torch.manual_seed(_seed(recipe, epoch, index))
         pixels, labels = fetch(task.train, rows, device)
         images, targets = mix(task.input.augmented(pixels, recipe.augmentation), labels)
+        images, targets, labels = map(distributed.share, (images, targets, labels))
+        torch.manual_seed(_seed(recipe, epoch, index, distributed.rank()))  # of dropout
         loss, logits = descend(run, recipe, images, targets)
         met.add(loss * len(labels), logits, labels)
         if run.ema:
@@ -181,6 +194,17 @@ def train_epoch(
             bar.set_postfix(loss=f"{value:.3f}", tune=tune, refresh=False)
         bar.update()
     return met
+
+
+def passes(task: Task, recipe: Recipe, epochs: int) -> int:
+    """Images through the network in so many epochs, the cost of training whatever the machine.
+
+    A training image counts three times, once forward and, as it takes twice the work, twice
+    backward; an image of tune once.
+    """
+    batch_size = min(recipe.batch_size, len(task.train))
+    seen = len(task.train) // batch_size * batch_size
+    return epochs * (3 * seen + len(task.tune))
 
 
 def stale_epochs(curve: Curve) -> int:
@@ -199,16 +223,17 @@ def fetch(data: Labelled, rows: Tensor, device: torch.device) -> tuple[Tensor, T
 
 
 def descend(run: Run, recipe: Recipe, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """One step of the optimiser on the batch's mean loss; that loss and the logits [B, C].
+    """One step of the optimiser on the batch's mean loss; that loss and the logits [B, C] float32.
 
-    targets: [B] labels or [B, C] probabilities.
+    targets: [B] labels or [B, C] probabilities. Of several processes, B is this one's share and the
+    loss that of it; the step is that of the whole batch.
     """
     run.optimiser.zero_grad(set_to_none=True)
     losses, logits = [], []
     for x, y in zip(images.chunk(recipe.accumulate), targets.chunk(recipe.accumulate), strict=True):
         with autocast(x.device):
-            scores = run.network(x)
-        loss = F.cross_entropy(scores.float(), y, label_smoothing=recipe.label_smoothing)
+            scores = run.parallel(x).float()
+        loss = F.cross_entropy(scores, y, label_smoothing=recipe.label_smoothing)
         loss = loss * (len(x) / len(images))
         loss.backward()
         losses.append(loss.detach())
@@ -249,18 +274,19 @@ class Tally:
 
     def __init__(self, device: torch.device):
         self.count = 0
-        self.loss = torch.zeros((), dtype=torch.float64, device=device)
-        self.hits = torch.zeros((), dtype=torch.int64, device=device)
+        self.sums = torch.zeros(2, dtype=torch.float64, device=device)
 
     def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
         """loss: summed over the batch. logits: [B, C]. labels: [B]."""
         self.count += len(labels)
-        self.loss += loss
-        self.hits += (logits.argmax(dim=1) == labels).sum()
+        self.sums[0] += loss
+        self.sums[1] += (logits.argmax(dim=1) == labels).sum()
 
     def means(self) -> tuple[float, float]:
-        """Loss and top-1 accuracy."""
-        return float(self.loss) / self.count, int(self.hits) / self.count
+        """Loss and top-1 accuracy, over all processes."""
+        sums = torch.cat([self.sums, self.sums.new_tensor([self.count])])
+        loss, hits, count = distributed.total(sums).tolist()
+        return loss / count, hits / count
 
 
 @torch.inference_mode()
@@ -278,20 +304,21 @@ def evaluate(
     network: nn.Module, data: Labelled, input: Input, label_smoothing: float, device: torch.device
 ) -> Tally:
     tally = Tally(device)
-    logits, labels = logits_of(network, data.pixels, input, device), data.labels.to(device)
+    pixels, labels = map(distributed.share, (data.pixels, data.labels.to(device)))
+    logits = logits_of(network, pixels, input, device)
     loss = F.cross_entropy(logits, labels, label_smoothing=label_smoothing, reduction="sum")
     tally.add(loss, logits, labels)
     return tally
 
 
 def check(loss: Tensor, run: Run, epoch: int, index: int) -> float:
-    """The loss as a number.
+    """The loss over all processes as a number.
 
     Raises:
         UserError: it isn't finite; says when, at which learning rate, and which weights went first.
     """
-    value = float(loss)
-    if torch.isfinite(loss):
+    value = float(distributed.total(loss)) / distributed.world()
+    if isfinite(value):
         return value
     rate = run.optimiser.param_groups[0]["lr"]
     broken = [n for n, p in run.network.named_parameters() if not torch.isfinite(p).all()]

@@ -30,6 +30,13 @@ def test_linear_keeps_up_with_logistic_regression():
     assert 0.5 < reference < 0.99
 
 
+@pytest.mark.parametrize(("train_views", "passes"), [("whole", 60 + 40), ("all", 3 * 60 + 40)])
+def test_a_head_costs_the_features_that_it_looked_at(train_views: str, passes: int):
+    tune = blobs.features(40, views=3, split="tune")
+    recipe = blobs.recipe("ridge", strengths=[1.0, 10.0], train_views=train_views)
+    assert fit(recipe, blobs.features(60, views=3), tune).head.passes == passes
+
+
 def test_a_class_without_training_images_is_named():
     train = blobs.features(60)
     labels = np.where(train.examples.labels == 2, 1, train.examples.labels)

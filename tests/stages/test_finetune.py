@@ -38,6 +38,7 @@ def save_head(folder: Path, bias: float) -> None:
         backbones.load(params.Backbone.model_validate(ZOO)).provenance
         | {"extraction": 1, "precision": "float32"},
         temperature=1.0,
+        passes=24,
     )
     head.save(folder / "head" / "head.safetensors", trained)
 
@@ -64,6 +65,8 @@ def test_writes_model_curve_and_predictions(
     assert len((folder / "model" / "curve.tsv").read_text().splitlines()) == 3
     assert predictions.load(folder / "predictions" / "val.h5").logits.shape == (8, 1, 4)
     assert not (folder / "predictions" / "test.h5").exists()
+    # The head's, and of each epoch 16 images three times and 8 once.
+    assert predictions.load(folder / "predictions" / "val.h5").passes == 24 + 2 * (3 * 16 + 8)
 
 
 class Trained(BaseException):

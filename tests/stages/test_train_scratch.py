@@ -10,8 +10,9 @@ import h5py
 import numpy as np
 import pytest
 from safetensors import safe_open
+from safetensors.numpy import load_file
 
-from headstart import h5, predictions
+from headstart import backbones, h5, params, predictions
 from headstart.h5 import UNLABELLED
 from tests import cases
 
@@ -124,6 +125,35 @@ def test_a_change_of_snapshots_gives_what_a_first_run_gives(
     assert fewer == outputs("empty", 2)
     assert fewer["predictions/val.h5"] == many["predictions/val.h5"]
     assert outputs("cache", 20) == many
+
+
+def test_a_trunk_is_kept_in_the_first_phase_and_learns_in_the_second(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+):
+    lstm = {
+        "network": "resnet_lstm",
+        "trunk": "untrained",
+        "first_recipe": "first",
+        "recipe": "short",
+        "size": 32,
+        "arguments": {"side": 32},
+    }
+    changes = {
+        "zoo": {"untrained": {"architecture": "resnet18", "weights": "none"}},
+        "recipes": {"first": RECIPE | {"epochs": 1}, "short": RECIPE},
+        "networks": {"small": lstm},
+        "train_scratch": {"snapshots": 1},
+    }
+    cases.run_stage(monkeypatch, folder, "train_scratch", *PATHS, "--network", "small", **changes)
+    [kept] = (folder / "cache").rglob("first/snapshot_00.safetensors")
+    first, second = load_file(kept), load_file(folder / "model" / "model.safetensors")
+    start = backbones.load(params.Backbone(architecture="resnet18", weights="none"))
+    for key, value in start.network.state_dict().items():
+        assert np.array_equal(first[f"trunk.{key}"], value.numpy()), key
+    assert not np.array_equal(second["trunk.conv1.weight"], first["trunk.conv1.weight"])
+    assert len((folder / "model" / "curve.tsv").read_text().splitlines()) == 1 + 2
+    spent = predictions.load(folder / "predictions" / "val.h5").passes
+    assert spent == (1 + 2) * (3 * 32 + 16)
 
 
 def test_classes_without_training_images_are_said(folder: Path, monkeypatch: pytest.MonkeyPatch):

@@ -1,7 +1,7 @@
 """From a recipe and features to a fitted head, and the files that it leaves."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -70,11 +70,18 @@ def fit(recipe: params.Head, train: Features, tune: Features, device: str = "aut
     scores = candidates.score([candidate.model for candidate in found], tune, standardization)
     chosen = candidates.best(scores)
     model = found[chosen].model
-    about = (train.examples.classes, train.provenance)
-    logits = Head(model, standardization, *about, temperature=1).logits(whole(tune))[:, 0]
+    untempered = Head(
+        model,
+        standardization,
+        train.examples.classes,
+        train.provenance,
+        temperature=1,
+        passes=len(train.examples) * len(train.views) + len(tune.examples),
+    )
+    logits = untempered.logits(whole(tune))[:, 0]
     temperature = fit_temperature(softmax(logits, axis=1), tune.examples.labels)
     return Fitted(
-        head=Head(model, standardization, *about, temperature),
+        head=replace(untempered, temperature=temperature),
         score=scores[chosen],
         settings=found[chosen].settings,
         curve=found[chosen].curve,

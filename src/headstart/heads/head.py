@@ -65,6 +65,8 @@ class Standardization:
 class Head:
     """A model and what it was trained on; it applies to features of the same origin only.
 
+    passes: how many features were looked at to train and choose it; each took the backbone a pass.
+
     classes: what the model's C scores stand for. provenance: of the features it was trained on.
     temperature: divides the logits of a whole image before a softmax that is to be believed; it was
     fitted on tune. `logits` leaves it out: an average of views wants another one.
@@ -75,6 +77,7 @@ class Head:
     classes: list[ClassLabel]
     provenance: dict[str, Any]
     temperature: float
+    passes: int
 
     def logits(self, features: Features) -> np.ndarray:
         """[N, V, C] float32, before any softmax, of features [N, V, D].
@@ -132,6 +135,7 @@ def save(path: Path, head: Head) -> None:
         "kind": head.model.kind,
         "settings": head.model.settings(),
         "temperature": head.temperature,
+        "passes": head.passes,
         "classes": [[label.id, label.name] for label in head.classes],
         "provenance": head.provenance,
     }
@@ -158,7 +162,7 @@ def load(path: Path) -> Head:
         raise UserError(f"{path} is missing; `dvc repro` makes it") from None
     except SafetensorError as error:
         raise UserError(f"{path} can't be read ({error}); delete it and run `dvc repro`") from None
-    if about.get("kind") not in MODELS:
+    if about.get("kind") not in MODELS or "passes" not in about:
         raise UserError(f"{path} is not a head of this version; delete it and run `dvc repro`")
     model = {
         name.removeprefix("model."): tensor
@@ -173,6 +177,7 @@ def load(path: Path) -> Head:
         classes=[ClassLabel(*pair) for pair in about["classes"]],
         provenance=about["provenance"],
         temperature=about["temperature"],
+        passes=about["passes"],
     )
 
 

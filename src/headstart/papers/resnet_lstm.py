@@ -9,9 +9,14 @@ Departures from the paper
     - It names ResNet and draws 18 layers; the trunk is He et al.'s ResNet-18, under the parameter
       names that torchvision and timm use, so that `load_state_dict(weights, strict=False)` on
       `trunk` takes their pretrained weights.
+    - "We first kept all the convolutional layers constant": their batch normalisation as well. How
+      long that phase took, its optimiser and the next phase's are not in the text; the recipes
+      `inan_first`, which ends where tune accuracy is flat, and `inan` are ours.
     - Sequences are consecutive channels, read in order; the text doesn't say how they are grouped.
     - Other sizes than 224 px are ours (the hidden sizes follow), as is dropout, off by default.
 """
+
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +38,13 @@ class ResNetLSTM(nn.Module):
         self.lstms = nn.ModuleList(nn.LSTM(size, size, batch_first=True) for size in hidden_sizes)
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(sum(hidden_sizes), num_classes)
+
+    def train(self, mode: bool = True) -> Self:
+        """A trunk that doesn't learn stays constant, with the statistics that it came with."""
+        super().train(mode)
+        if not any(parameter.requires_grad for parameter in self.trunk.parameters()):
+            self.trunk.eval()
+        return self
 
     def forward(self, images: Tensor) -> Tensor:
         conv4, conv5 = self.trunk(images)  # [B, 256, 14, 14], [B, 512, 7, 7]

@@ -127,8 +127,14 @@ class Params(Section):
             ("finetune.head", [self.finetune.head], self.heads, "heads"),
             ("finetune.recipe", [self.finetune.recipe], self.recipes, "recipes"),
             *(
-                (f"networks.{alias}.recipe", [network.recipe], self.recipes, "recipes")
+                (f"networks.{alias}.{key}", [chosen], table, name)
                 for alias, network in self.networks.items()
+                for key, chosen, table, name in (
+                    ("recipe", network.recipe, self.recipes, "recipes"),
+                    ("first_recipe", network.first_recipe, self.recipes, "recipes"),
+                    ("trunk", network.trunk, self.single_backbones, SINGLE),
+                )
+                if chosen is not None
             ),
             ("learning_curve.heads", self.learning_curve.heads, self.heads, "heads"),
             ("ensemble.ensembles", self.ensemble.ensembles, self.ensembles, "ensembles"),
@@ -224,11 +230,36 @@ class Params(Section):
     @property
     def single_runs(self) -> list[str]:
         """The names of the active runs but for ensembles, as dvc.yaml composes them."""
+        return [run for run, _ in self._origins]
+
+    @property
+    def transfer_runs(self) -> list[str]:
+        """Those that start from weights learnt elsewhere."""
+        return [run for run, origin in self._origins if self._is_pretrained(origin)]
+
+    @property
+    def scratch_runs(self) -> list[str]:
+        """Those that learn all their weights here."""
+        networks = self.train_scratch.networks
+        return [n for n in networks if not self._is_pretrained(self.networks[n].trunk)]
+
+    @property
+    def finetuned(self) -> dict[str, tuple[str, str]]:
+        """By backbone, its fine-tuned run and that of the head before it, where both are active."""
+        pairs = {b: (f"{b}-finetune", f"{b}-{self.finetune.head}") for b in self.finetune.backbones}
+        return {backbone: pair for backbone, pair in pairs.items() if pair[1] in self.single_runs}
+
+    @property
+    def _origins(self) -> list[tuple[str, str | None]]:
+        """Each run with the alias in zoo of what it starts from."""
         return [
-            *(f"{b}-{h}" for b in self.extract.backbones for h in self.train_head.heads),
-            *(f"{backbone}-finetune" for backbone in self.finetune.backbones),
-            *self.train_scratch.networks,
+            *((f"{b}-{head}", b) for b in self.extract.backbones for head in self.train_head.heads),
+            *((f"{backbone}-finetune", backbone) for backbone in self.finetune.backbones),
+            *((alias, self.networks[alias].trunk) for alias in self.train_scratch.networks),
         ]
+
+    def _is_pretrained(self, backbone: str | None) -> bool:
+        return backbone is not None and self.zoo[backbone].weights != "none"
 
     @property
     def runs(self) -> list[str]:

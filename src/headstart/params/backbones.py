@@ -17,7 +17,7 @@ from pydantic import (
 )
 
 from headstart.errors import did_you_mean
-from headstart.params.section import Alias, Channels, Device, Section
+from headstart.params.section import Alias, Channels, Device, Launch, Section
 
 PACKAGE = Path(__file__).parents[1]
 BUNDLED = PACKAGE / "bundled"
@@ -45,9 +45,7 @@ class Backbone(Section):
     @field_validator("architecture")
     @classmethod
     def _architecture_exists(cls, architecture: str) -> str:
-        known = timm_architectures()
-        if architecture.partition(".")[0] not in known:
-            raise ValueError(f"timm has no '{architecture}'; {did_you_mean(architecture, known)}")
+        check_architecture(architecture)
         return architecture
 
     @model_validator(mode="after")
@@ -98,18 +96,22 @@ ZooEntry = Annotated[
 
 
 class Extract(Section):
-    """augmented_views: random training views of each training image, beside the whole one.
-
-    launch: the command that starts the stage's processes; dvc.yaml puts it before `-m`.
-    """
+    """augmented_views: random training views of each training image, beside the whole one."""
 
     backbones: list[Alias]
-    launch: Annotated[str, StringConstraints(pattern=r"^(python|torchrun\b.*)$")]
+    launch: Launch
     ten_crop: bool
     augmented_views: Annotated[int, Field(ge=0)]
     dtype: Literal["float16", "float32"]
     batch_size: PositiveInt
     device: Device
+
+
+def check_architecture(name: str) -> None:
+    """Raises ValueError, which pydantic reports, where timm has none of that name."""
+    known = timm_architectures()
+    if name.partition(".")[0] not in known:
+        raise ValueError(f"timm has no '{name}'; {did_you_mean(name, known)}")
 
 
 @cache

@@ -14,6 +14,8 @@ Range = tuple[Positive, Positive]
 Channels = tuple[float, float, float]
 Alias = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]+$")]
 Device = Literal["auto", "cpu", "cuda"]
+Launch = Annotated[str, StringConstraints(pattern=r"^(python|torchrun\b.*)$")]
+"""The command that starts a stage's processes; dvc.yaml puts it before `-m`."""
 
 
 class Section(BaseModel):

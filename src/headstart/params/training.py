@@ -1,13 +1,15 @@
 """Sections of train_scratch and finetune: recipes, networks, and what to train."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Discriminator, Field, PositiveInt
+from pydantic import Discriminator, Field, PositiveInt, model_validator
 
+from headstart.params.backbones import check_architecture
 from headstart.params.section import (
     Alias,
     Device,
     Fraction,
+    Launch,
     NotNegative,
     Positive,
     Probability,
@@ -134,6 +136,7 @@ class Finetune(Section):
     frozen_layers: Annotated[int, Field(ge=0)]
     crop: Annotated[float, Field(gt=0, le=1)]
     device: Device
+    launch: Launch
 
 
 class Network(Section):
@@ -141,7 +144,8 @@ class Network(Section):
 
     size: side in px that the network sees. crop: side of the square cut out for it, over the
     image's; random in training, central otherwise. arguments: of its constructor; timm's takes
-    `architecture` and that one's own.
+    `architecture` and that one's own. trunk: alias in zoo whose weights resnet_lstm's trunk starts
+    with; null: random ones. first_recipe: of a phase before, in which the trunk stays as it is.
     """
 
     network: Literal[
@@ -162,6 +166,24 @@ class Network(Section):
     size: Annotated[int, Field(ge=32)]
     crop: Annotated[float, Field(gt=0, le=1)] = 1.0
     arguments: dict[str, Any] = Field(default={})
+    trunk: Alias | None = None
+    first_recipe: Alias | None = None
+
+    @model_validator(mode="after")
+    def _has_a_trunk(self) -> Self:
+        if self.trunk and self.network != "resnet_lstm":
+            raise ValueError(f"trunk: {self.network} has none to load; only resnet_lstm has")
+        if self.first_recipe and not self.trunk:
+            raise ValueError("first_recipe: it keeps the trunk as it is; name a trunk, or drop it")
+        return self
+
+    @model_validator(mode="after")
+    def _timm_has_the_architecture(self) -> Self:
+        if self.network == "timm":
+            if "architecture" not in self.arguments:
+                raise ValueError("arguments: timm's networks want an architecture")
+            check_architecture(str(self.arguments["architecture"]))
+        return self
 
 
 class TrainScratch(Section):
@@ -170,3 +192,4 @@ class TrainScratch(Section):
     networks: list[Alias]
     snapshots: PositiveInt
     device: Device
+    launch: Launch

@@ -1,0 +1,261 @@
+"""Training: our whole loop against the model's bare steps, and against timm's train.py.
+
+    uv run python -m benchmarks.train
+    uv run python -m benchmarks.train --networks resnet14t --steps 4 --batch 16 --rounds 1
+
+Three contenders a network, with the same model, batch size, optimiser and precision, channels_last:
+- bare steps: forward, backward and the optimiser's step on one batch that lies on the device;
+- headstart: training.train_epoch, all of it: fetch, augment, mix, descend, average, tally;
+- timm: what its train.py (no part of the package) makes of timm's parts when it is started with
+  --amp --amp-dtype bfloat16 (where we use it) --channels-last and the recipe's optimiser,
+  smoothing, mixup, cutmix, clipping and averaging: JPEG files in a folder a class, create_dataset,
+  create_loader with the prefetcher, workers, RandomResizedCrop, mirroring and (where the recipe
+  changes light) colour jitter, FastCollateMixup, create_optimizer_v2, create_scheduler_v2,
+  ModelEmaV3, and the loss read every 50 steps. Logging, checkpoints and validation are left out.
+
+Images are made up, a little larger than the networks want them where the networks crop, as in
+training. An untimed round comes first: workers, kernels and memory start.
+"""
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from PIL import Image
+from timm.data.dataset_factory import create_dataset
+from timm.data.loader import create_loader
+from timm.data.mixup import FastCollateMixup
+from timm.layers.norm_act import freeze_batch_norm_2d
+from timm.loss.cross_entropy import LabelSmoothingCrossEntropy, SoftTargetCrossEntropy
+from timm.optim._optim_factory import create_optimizer_v2
+from timm.scheduler.scheduler_factory import create_scheduler_v2
+from timm.utils.clip_grad import dispatch_clip_grad
+from timm.utils.model_ema import ModelEmaV3
+from torch import nn
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from benchmarks.timing import alternate, machine, table
+from headstart import params, scratch
+from headstart.augmentation import Input
+from headstart.optimisers import optimiser
+from headstart.params import Recipe
+from headstart.training import CHECK_EVERY, Labelled, Run, Task, autocast, mixing, train_epoch
+
+CLASSES = 200
+FINETUNED = "mobilenetv2_100"
+"""Fine-tuned at 96 px; the other networks are those of params.yaml, from scratch."""
+
+MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A network, made anew by each call, its recipe, and what it sees of images."""
+
+    network: Callable[[], nn.Module]
+    recipe: Recipe
+    input: Input
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--networks", nargs="+", default=["mini_inception", "resnet14t", "vgg16", FINETUNED]
+    )
+    parser.add_argument("--steps", type=int, default=20, help="of each run")
+    parser.add_argument("--batch", type=int, help="instead of the recipes' sizes")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--workers", type=int, default=4, help="of timm's loader")
+    args = parser.parse_args()
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    torch.backends.cudnn.benchmark = True
+    print(f"{machine()}, timm {timm.__version__}", flush=True)
+    for name in args.networks:
+        chosen = case(name, args.batch)
+        batch_size = chosen.recipe.batch_size
+        images = args.steps * batch_size
+        print(
+            f"\n{name} at {chosen.input.size} px, {args.steps} steps of {batch_size}:", flush=True
+        )
+        data = made_up(images, chosen.input.side)
+        with tempfile.TemporaryDirectory() as folder:
+            write_jpegs(Path(folder), data)
+            contenders = {
+                "bare steps": bare(chosen, data, args.steps, device),
+                "headstart": headstart(chosen, data, args.steps, device),
+                "timm": timm_train(chosen, Path(folder), args.steps, args.workers, device),
+            }
+            for run in contenders.values():
+                run()
+            seconds = alternate(contenders, args.rounds)
+        print("\n" + table(seconds, "bare steps", images, "image"), flush=True)
+
+
+def case(name: str, batch: int | None) -> Case:
+    loaded = params.load()
+    if name == FINETUNED:
+        recipe = loaded.recipes["finetune"]
+        size, crop = 96, loaded.finetune.crop
+        network = finetuned
+    else:
+        chosen = loaded.networks[name]
+        recipe = loaded.recipes[chosen.recipe]
+        size, crop = chosen.size, chosen.crop
+
+        def network() -> nn.Module:
+            return scratch.build(chosen, recipe, CLASSES)
+
+    recipe = recipe.model_copy(update={"batch_size": batch or recipe.batch_size})
+    return Case(network, recipe, Input(size, crop, MEAN, STD))
+
+
+def finetuned() -> nn.Module:
+    """As headstart.finetuning trains it, but for its weights."""
+    return freeze_batch_norm_2d(timm.create_model(FINETUNED, num_classes=CLASSES))
+
+
+def made_up(count: int, side: int) -> Labelled:
+    """Soft colours, which as JPEG take about as long to read as photographs."""
+    torch.manual_seed(0)
+    coarse = torch.randint(256, (count, 3, 12, 12)).float()
+    pixels = F.interpolate(coarse, (side, side), mode="bilinear").byte()
+    return Labelled(pixels.permute(0, 2, 3, 1).contiguous(), torch.arange(count) % CLASSES)
+
+
+def write_jpegs(folder: Path, data: Labelled) -> None:
+    for number, (pixels, label) in enumerate(zip(data.pixels, data.labels.tolist(), strict=True)):
+        path = folder / f"{label:03d}" / f"{number}.jpg"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(pixels.numpy()).save(path, quality=90)
+
+
+def placed(network: nn.Module, device: torch.device) -> nn.Module:
+    return network.to(device).to(memory_format=torch.channels_last).train()
+
+
+def clock(work: Callable[[], object], device: torch.device) -> float:
+    """Seconds."""
+    start = time.perf_counter()
+    work()
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def bare(chosen: Case, data: Labelled, steps: int, device: torch.device) -> Callable[[], float]:
+    network = placed(chosen.network(), device)
+    stepping = optimiser(chosen.recipe, network)
+    count = chosen.recipe.batch_size
+    images = chosen.input.central(data.pixels[:count].to(device))
+    labels = data.labels[:count].to(device)
+
+    def work() -> None:
+        for _ in range(steps):
+            stepping.zero_grad(set_to_none=True)
+            with autocast(device):
+                scores = network(images)
+            F.cross_entropy(scores.float(), labels).backward()
+            stepping.step()
+
+    return lambda: clock(work, device)
+
+
+def headstart(
+    chosen: Case, data: Labelled, steps: int, device: torch.device
+) -> Callable[[], float]:
+    """Images on the device, where end_to_end.labelled puts what fits."""
+    task = Task(
+        Labelled(data.pixels.to(device), data.labels.to(device)), data, chosen.input, CLASSES
+    )
+    run = Run(placed(chosen.network(), device), chosen.recipe, steps)
+    mix = mixing(chosen.recipe, CLASSES)
+
+    def work() -> None:
+        with tqdm(disable=True) as bar:
+            train_epoch(run, chosen.recipe, task, device, mix, bar)
+
+    return lambda: clock(work, device)
+
+
+def timm_train(
+    chosen: Case, folder: Path, steps: int, workers: int, device: torch.device
+) -> Callable[[], float]:
+    recipe = chosen.recipe
+    network = placed(chosen.network(), device)
+    averaged = ModelEmaV3(network, decay=recipe.ema) if recipe.ema else None
+    stepping = create_optimizer_v2(
+        network,
+        opt=recipe.optimiser.name,
+        lr=recipe.optimiser.learning_rate,
+        weight_decay=recipe.optimiser.weight_decay,
+        layer_decay=recipe.layer_decay if recipe.layer_decay < 1 else None,
+    )
+    rates, _ = create_scheduler_v2(
+        stepping, num_epochs=recipe.epochs, step_on_epochs=False, updates_per_epoch=steps
+    )
+    assert rates is not None
+    loader = timm_loader(chosen, folder, workers, device)
+    if recipe.mixup or recipe.cutmix:
+        loss_of: nn.Module = SoftTargetCrossEntropy()
+    else:
+        loss_of = LabelSmoothingCrossEntropy(recipe.label_smoothing)
+
+    def work() -> None:
+        for step, (images, targets) in enumerate(loader):
+            images = images.contiguous(memory_format=torch.channels_last)
+            with autocast(device):
+                loss = loss_of(network(images), targets)
+            loss.backward()
+            if recipe.clip_norm:
+                dispatch_clip_grad(network.parameters(), recipe.clip_norm)
+            stepping.step()
+            stepping.zero_grad()
+            if averaged is not None:
+                averaged.update(network, step=step)
+            rates.step_update(step)
+            if step % CHECK_EVERY == 0:
+                loss.item()
+        assert step == steps - 1
+
+    return lambda: clock(work, device)
+
+
+def timm_loader(chosen: Case, folder: Path, workers: int, device: torch.device) -> Any:
+    """Batches of images [B, 3, S, S] float32 and targets, [B] or [B, C], on the device."""
+    recipe = chosen.recipe
+    mix = None
+    if recipe.mixup or recipe.cutmix:
+        mix = FastCollateMixup(
+            mixup_alpha=recipe.mixup,
+            cutmix_alpha=recipe.cutmix,
+            label_smoothing=recipe.label_smoothing,
+            num_classes=CLASSES,
+        )
+    light = recipe.augmentation.brightness or recipe.augmentation.contrast != (1, 1)
+    dataset: Any = create_dataset("", root=str(folder), is_training=True)
+    return create_loader(
+        dataset,
+        input_size=(3, chosen.input.size, chosen.input.size),
+        batch_size=recipe.batch_size,
+        is_training=True,
+        hflip=recipe.augmentation.flip,
+        color_jitter=0.4 if light else 0.0,
+        mean=MEAN,
+        std=STD,
+        num_workers=workers,
+        collate_fn=mix,
+        pin_memory=device.type == "cuda",
+        device=device,
+    )
+
+
+if __name__ == "__main__":
+    main()

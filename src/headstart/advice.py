@@ -1,0 +1,78 @@
+"""What a comparison answers in a sentence: is fine-tuning worth it here, and is transfer?
+
+What is said is of val; which runs it is said of, params and tune decide.
+"""
+
+from typing import NamedTuple
+
+from headstart.comparison import Results, best
+from headstart.paired import Difference
+
+
+class Lead(NamedTuple):
+    """Top-1 of one run less that of another, with its interval, in points."""
+
+    points: float
+    low: float
+    high: float
+
+
+def lead(differences: list[Difference], run: str, over: str) -> Lead:
+    """Of `run` over another, from all pairs' differences."""
+    [found] = [pair for pair in differences if {pair.better, pair.worse} == {run, over}]
+    bounds = (100 * found.value, 100 * found.low, 100 * found.high)
+    if found.better == run:
+        return Lead(*bounds)
+    value, low, high = bounds
+    return Lead(-value, -high, -low)
+
+
+def on_finetuning(
+    results: Results, differences: list[Difference], finetuned: dict[str, tuple[str, str]]
+) -> list[str]:
+    """Gain, cost and a verdict, a sentence a backbone.
+
+    finetuned: by backbone, the names of its fine-tuned run and of the head's that it went on from.
+    """
+    sentences = []
+    for backbone, (tuned, head) in finetuned.items():
+        gain = lead(differences, tuned, head)
+        if gain.low > 0:
+            verdict = "worth it, if this cost is bearable"
+        elif gain.high < 0:
+            verdict = "not worth it"
+        else:
+            verdict = "not shown to be worth it"
+        times = results[tuned]["passes"] / results[head]["passes"]
+        sentences.append(
+            f"Fine-tuning {backbone} {_gains(gain)} over {head}, for {times:.3g} times the passes "
+            f"through the network: {verdict}."
+        )
+    return sentences
+
+
+def on_transfer(
+    results: Results, differences: list[Difference], transfer: list[str], scratch: list[str]
+) -> list[str]:
+    """The papers' question, in one sentence if there are runs of both kinds.
+
+    Of each kind speaks the run that tune chooses.
+    """
+    if not transfer or not scratch:
+        return []
+    ours, theirs = (best({run: results[run] for run in runs}) for runs in (transfer, scratch))
+    gain = lead(differences, ours, theirs)
+    if gain.low > 0:
+        verdict = "Transfer beats training from scratch"
+    elif gain.high < 0:
+        verdict = "Transfer does worse than training from scratch"
+    else:
+        verdict = "Transfer is not shown to differ from training from scratch"
+    return [
+        f"{verdict}: {ours} {_gains(gain)} over {theirs}, the best on tune of {len(transfer)} with "
+        f"pretrained weights and of {len(scratch)} without."
+    ]
+
+
+def _gains(gain: Lead) -> str:
+    return f"gains {gain.points:.1f} points [{gain.low:.1f}, {gain.high:.1f}]"
