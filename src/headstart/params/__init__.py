@@ -259,7 +259,8 @@ class Params(Section):
         ]
 
     def _is_pretrained(self, backbone: str | None) -> bool:
-        return backbone is not None and self.zoo[backbone].weights != "none"
+        entries = self.backbones[backbone].values() if backbone else ()
+        return any(entry.weights != "none" for entry in entries)
 
     @property
     def runs(self) -> list[str]:
