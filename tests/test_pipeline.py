@@ -9,9 +9,9 @@ import yaml
 
 ROOT = Path(__file__).parent.parent
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
-# `cache` is for people, not for the pipeline.
+# These are for people, not for the pipeline.
 SCRIPTS = sorted(path.stem for path in (ROOT / "stages").glob("[!_]*.py"))
-STAGES = sorted(set(SCRIPTS) - {"cache"})
+STAGES = sorted(set(SCRIPTS) - {"bundle", "cache"})
 
 
 def module_file(name: str) -> Path | None:

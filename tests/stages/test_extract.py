@@ -40,7 +40,7 @@ def extract(
         "extract",
         *("--images", "images.h5", "--features", "features", "--backbone", backbone),
         zoo=zoo,
-        extract={"backbones": list(zoo), "batch_size": 4, "device": "cpu"},
+        extract={"backbones": list(zoo), "ten_crop": True, "batch_size": 4, "device": "cpu"},
     )
 
 

@@ -217,7 +217,7 @@ def test_as_a_process(tmp_path: Path):
     assert done.stdout.startswith("921 images of 16 classes: 273 train, 70 tune, 519 val, 59 test")
     header, *lines = (tmp_path / "data" / "manifest.jsonl").read_text("utf-8").splitlines()
     assert len(json.loads(header)["classes"]) == 16
-    assert len(lines) == 926
+    assert len(lines) == 921
 
     params = (cases.ROOT / "params.yaml").read_text().replace("photo_patches", "image_folder", 1)
     (tmp_path / "params.yaml").write_text(params)
