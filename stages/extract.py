@@ -10,6 +10,7 @@ from stages import entry, parser, run
 def extract(args: argparse.Namespace, params: Params) -> str:
     from headstart import backbones, extraction, runtime
     from headstart.images import open_images
+    from headstart.precision import median_cosine
     from headstart.wanted import Plan
 
     share = extraction.Share()
@@ -20,8 +21,10 @@ def extract(args: argparse.Namespace, params: Params) -> str:
     # A wrong weights file of the last backbone is found before the first one's hours of work.
     for alias in params.extract.backbones:
         backbones.check(params.zoo[alias])
+        runtime.check(params.extract.device, params.zoo[alias].precision)
     backbone = backbones.load(chosen)
-    started = runtime.start(backbone, params.extract.device, params.extract.batch_size)
+    device, batch_size = params.extract.device, params.extract.batch_size
+    started = runtime.start(backbone, device, batch_size, chosen.precision)
     with open_images(args.images) as images:
         counts = extraction.extract(
             images,
@@ -33,8 +36,13 @@ def extract(args: argparse.Namespace, params: Params) -> str:
             args.backbone,
             share,
         )
+        cost = ""
+        if chosen.precision != "float32" and counts.computed and share.rank == 0:
+            exact = runtime.start(backbone, device, batch_size)
+            cosine = median_cosine(images, started, exact)
+            cost = f"; {chosen.precision}, median cosine with float32 {cosine:.4f}"
     rank = f" (process {share.rank} of {share.world})" if share.world > 1 else ""
-    return f"{args.backbone}{rank}: {counts}"
+    return f"{args.backbone}{rank}: {counts}{cost}"
 
 
 if __name__ == "__main__":

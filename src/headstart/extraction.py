@@ -9,7 +9,7 @@ and the cache is where they meet.
 """
 
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -19,7 +19,6 @@ from typing import Any, TypeVar
 
 import h5py
 import numpy as np
-from filelock import FileLock
 from tqdm import tqdm
 
 from headstart import h5
@@ -27,8 +26,16 @@ from headstart.errors import UserError
 from headstart.h5 import Examples
 from headstart.images import Images
 from headstart.manifest import SPLITS
-from headstart.rows import ROWS, RowCache, cache_name, cache_root
-from headstart.runtime import Runtime
+from headstart.rows import (
+    ROWS,
+    RowCache,
+    cache_name,
+    cache_root,
+    make,
+    remove_unfinished,
+    writing,
+)
+from headstart.runtime import Pending, Runtime, compute, filled
 from headstart.views import CORNER_SIDE, render
 from headstart.wanted import Plan, Todo, Wanted
 
@@ -39,8 +46,9 @@ raises it, and old rows go unused."""
 PART_ROWS = 1024
 """Rows in a part of the cache: what a killed run loses at most."""
 
-TOLERANCE = 1e-2
-"""Relative error up to which a recomputed row is the cached one; float16 keeps it within 1e-3."""
+TOLERANCES = {"float32": 1e-2, "bfloat16": 1e-2, "int8": 1e-2}
+"""By precision: relative error up to which a recomputed row is the cached one; float16 keeps it
+within 1e-3."""
 
 CEILING_BATCHES = 50
 """Batches from which on it is worth two more to learn what the network alone would take."""
@@ -117,25 +125,20 @@ def extract(
     """
     provenance = {
         **provenance,
-        "precision": runtime.precision,
+        **runtime.provenance,
         "extraction": {"version": VERSION, "corner_side": CORNER_SIDE},
     }
     cache_folder = cache_root() / ROWS / cache_name(provenance, dtype)
-    try:
-        cache_folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"can't make the cache {cache_folder} ({error.strerror}); "
-            f"set HEADSTART_CACHE to a folder that can be written to"
-        ) from None
+    make(cache_folder)
     splits = {
         split: Wanted(rows, images.digests[rows], plan.views(split))
         for split in SPLITS
         if len(rows := images.rows(split))
     }
     # Two runs at once would both compute what both lack; the processes of one run must not wait.
-    with FileLock(cache_folder / f"lock-{share.rank}"):
-        cache = RowCache(cache_folder, runtime.width, dtype)
+    remove_unfinished(cache_folder)
+    with writing(cache_folder, share.rank):
+        cache = RowCache(cache_folder, runtime.width, dtype, share.rank)
         counts = fill(cache, runtime, images.pixels, list(splits.values()), label, share)
         if share.rank > 0:
             return counts
@@ -174,7 +177,7 @@ def fill(
     began = time.perf_counter()
     counts = Counts(dropped=cache.dropped)
     counts.checked, error = _check(cache, runtime, pixels, splits)
-    if error > TOLERANCE:
+    if error > TOLERANCES[runtime.provenance["precision"]]:
         differ = f"cached rows differ from what is computed now (relative error {error:.2g})"
         if share.world > 1:
             raise UserError(f"{differ}: delete {cache.folder} and run again")
@@ -199,9 +202,10 @@ def fill(
 
     quiet = len(todo) == 0 or share.rank > 0
     with tqdm(total=len(todo), desc=label, unit="row", disable=quiet) as bar:
-        for keys, batch in _ahead(_batches(todo, pixels, splits, runtime.batch_size, counts)):
+        batches = _ahead(_batches(todo, pixels, splits, runtime.batch_size, counts))
+        for keys, pending in _submitted(runtime, batches, counts):
             with _timed(counts, "computing"):
-                held_rows.append(_compute(runtime, batch))
+                held_rows.append(pending()[: len(keys)])
             held_keys.extend(keys)
             counts.computed += len(keys)
             bar.update(len(keys))
@@ -211,7 +215,7 @@ def fill(
             write()
     counts.seconds = time.perf_counter() - began
     if counts.computed >= CEILING_BATCHES * runtime.batch_size:
-        counts.ceiling = _ceiling(runtime, batch)
+        counts.ceiling = _ceiling(runtime, pixels[:1])
     return counts
 
 
@@ -234,11 +238,11 @@ def _all_keys(splits: list[Wanted]) -> Iterator[np.ndarray]:
 
 def _ceiling(runtime: Runtime, images: np.ndarray) -> float:
     """Rows a second that the network alone computes: the faster of two batches."""
-    full = _filled(images, runtime.batch_size)
+    full = filled(images, runtime.batch_size)
     seconds = []
     for _ in range(2):
         began = time.perf_counter()
-        runtime(full)
+        runtime.submit(full)()
         seconds.append(time.perf_counter() - began)
     return runtime.batch_size / min(seconds)
 
@@ -291,14 +295,17 @@ def _batches(
         yield batch_keys, np.stack(batch)
 
 
-def _compute(runtime: Runtime, images: np.ndarray) -> np.ndarray:
-    """The rows [n, D] of images [n, s, s, 3], n <= batch_size."""
-    return runtime(_filled(images, runtime.batch_size))[: len(images)]
-
-
-def _filled(images: np.ndarray, size: int) -> np.ndarray:
-    """A batch of `size` images: the last of a kind may be fewer, and its last image is repeated."""
-    return np.pad(images, ((0, size - len(images)), (0, 0), (0, 0), (0, 0)), mode="edge")
+def _submitted(
+    runtime: Runtime, batches: Iterator[tuple[list[bytes], np.ndarray]], counts: Counts
+) -> Iterator[tuple[list[bytes], Pending]]:
+    """The keys of each batch with what is pending; by then the next batch is submitted too."""
+    begun: deque[tuple[list[bytes], Pending]] = deque()
+    for keys, batch in batches:
+        with _timed(counts, "computing"):
+            begun.append((keys, runtime.submit(filled(batch, runtime.batch_size))))
+        if len(begun) == 2:
+            yield begun.popleft()
+    yield from begun
 
 
 def _cast(rows: np.ndarray, cache: RowCache) -> np.ndarray:
@@ -336,7 +343,7 @@ def _check(
                 break
     worst = 0.0
     for keys, images in asked.values():
-        fresh = _compute(runtime, np.stack(images))
+        fresh = compute(runtime, np.stack(images))
         old = cache.get(np.array(keys, cache.record["key"])).astype(np.float32)
         error = np.linalg.norm(old - fresh, axis=1) / (np.linalg.norm(fresh, axis=1) + 1e-12)
         worst = max(worst, float(error.max()))

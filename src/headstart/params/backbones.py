@@ -16,6 +16,7 @@ class Backbone(Section):
     """A timm architecture, its weights and what to change of its own preprocessing.
 
     weights: `hub`, `none` (random, from `seed`) or the path of a .safetensors or timm checkpoint.
+    precision: what `extract` computes in; less than float32 is faster and not quite the same.
     """
 
     architecture: str
@@ -26,6 +27,7 @@ class Backbone(Section):
     mean: Channels | None = None
     std: Channels | None = None
     interpolation: Literal["bilinear", "bicubic"] | None = None
+    precision: Literal["float32", "bfloat16", "int8"] = "float32"
 
     @field_validator("architecture")
     @classmethod
