@@ -72,8 +72,14 @@ def dataset(
     )
 
 
-def run(images: Images, folder: Path, plan: Plan = Plan(True, 0), factor: float = 1.0) -> Counts:  # noqa: B008
-    return extract(images, folder, Averages(factor), PROVENANCE, plan, "float16", "test")
+def run(
+    images: Images,
+    folder: Path,
+    plan: Plan = Plan(True, 0),  # noqa: B008
+    factor: float = 1.0,
+    share: Share = Share(),  # noqa: B008
+) -> Counts:
+    return extract(images, folder, Averages(factor), PROVENANCE, plan, "float16", "test", share)
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -236,7 +242,8 @@ extraction.PART_ROWS = 16
 import tests.test_extraction
 tests.test_extraction.Averages = Slow
 folder = Path(sys.argv[1])
-run(dataset(folder / f"{sys.argv[2]}.h5", list(range(120)), ["train", "val"] * 60), folder / "f")
+images = dataset(folder / f"{sys.argv[2]}.h5", list(range(120)), ["train", "val"] * 60)
+run(images, folder / "f", share=extraction.Share(int(sys.argv[3]), int(sys.argv[4])))
 """
 
 
@@ -244,10 +251,19 @@ def parts(folder: Path) -> int:
     return sum(1 for _ in (folder / "cache").glob("rows/*/*.npy"))
 
 
-def run_and_kill(folder: Path, number: int, at_parts: int, after: float) -> None:
+def run_and_kill(
+    folder: Path,
+    number: int,
+    at_parts: int,
+    after: float,
+    share: Share = Share(),  # noqa: B008
+) -> None:
     """Starts an extraction and kills it `after` seconds from when `at_parts` parts are there."""
     process = subprocess.Popen(
-        [sys.executable, "-c", SLOW_RUN, str(folder), str(number)],
+        [
+            *(sys.executable, "-c", SLOW_RUN, str(folder), str(number)),
+            *(str(share.rank), str(share.world)),
+        ],
         stderr=subprocess.DEVNULL,
         cwd=Path(__file__).parent.parent,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(["src", "."])},
@@ -273,6 +289,23 @@ def test_killed_at_any_moment_it_resumes_to_the_same_bytes(tmp_path: Path) -> No
     shutil.rmtree(tmp_path / "cache")
     assert run(images, tmp_path / "g").computed == counts.wanted
     assert resumed == files(tmp_path / "g")
+
+
+def test_a_killed_rank_loses_its_last_part_and_no_other_ranks_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_and_kill(tmp_path, 0, 5, 0.003, Share(1, 2))
+    (cache,) = (tmp_path / "cache").glob("rows/*")
+    (cache / ".1.0123.tmp").write_bytes(b"half a part")
+    images = dataset(tmp_path / "i.h5", list(range(120)), ["train", "val"] * 60)
+    again = run(images, tmp_path / "f", share=Share(1, 2))
+    first = run(images, tmp_path / "f", share=Share(0, 2))
+    rows = 60 + 60 * 10
+    assert 0 < again.computed <= rows - first.computed - 5 * 16
+    assert not list(cache.glob("*.tmp"))
+    monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "other"))
+    assert run(images, tmp_path / "alone").computed == rows
+    assert files(tmp_path / "f") == files(tmp_path / "alone")
 
 
 def test_the_next_batch_is_submitted_before_one_is_asked_for(tmp_path: Path) -> None:

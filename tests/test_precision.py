@@ -9,6 +9,7 @@ import torch
 
 from headstart import runtime
 from headstart.backbones import LoadedBackbone
+from headstart.datasets.photo_patches import photograph
 from headstart.devices import has_bfloat16
 from headstart.errors import UserError
 from headstart.extraction import TOLERANCES
@@ -18,7 +19,8 @@ from headstart.precision import median_cosine
 from headstart.rows import QUANTISED
 from tests.test_runtime import loaded
 
-pixels = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3), np.uint8)
+# Not noise, which lies outside of what pictures make a network's layers see.
+pixels = np.stack([photograph("coffee")[i * 32 :, i * 64 :][:64, :64] for i in range(8)])
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +52,7 @@ def test_features_are_nearly_float32s_and_the_same_in_any_batch(
     started = runtime.start(backbone, "cpu", 4, precision)
     rows = runtime.compute(started, pixels)
     assert rows.dtype == np.float32
-    assert 1e-4 < relative_error(rows, exact) < 0.2
+    assert 1e-4 < relative_error(rows, exact) < 0.3
     np.testing.assert_array_equal(runtime.compute(started, pixels[::-1]), rows[::-1])
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")  # half of the cores
     other = runtime.compute(runtime.start(backbone, "cpu", 2, precision), pixels)

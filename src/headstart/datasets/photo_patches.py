@@ -106,12 +106,6 @@ def photograph(name: str) -> np.ndarray:
         ) from None
 
 
-def sample(count: int) -> np.ndarray:
-    """`count` patches [count, 64, 64, 3] uint8 of all photographs, the same ones every time."""
-    ids = [record.id for name in PHOTOGRAPHS for record in _records(name, 0)]
-    return np.stack([_patch(id_) for id_ in shuffled(ids, seed=0)[:count]])
-
-
 def _patch(id_: str) -> np.ndarray:
     name, x, y = region(id_)
     return photograph(name)[y : y + SIDE, x : x + SIDE]
