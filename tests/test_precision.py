@@ -84,10 +84,10 @@ def test_the_cost_is_a_median_cosine(tmp_path: Path) -> None:
         provenance: dict[str, str] = {}  # noqa: RUF012
 
         def __init__(self, angle: float) -> None:
-            self.row = np.float32([np.cos(angle), np.sin(angle)])
+            self.row = np.array([np.cos(angle), np.sin(angle)], np.float32)
 
-        def submit(self, images: np.ndarray) -> runtime.Pending:
-            assert len(images) == 4
+        def submit(self, pixels: np.ndarray) -> runtime.Pending:
+            assert len(pixels) == 4
             return lambda: np.float32(3) * np.repeat(self.row[None], 4, axis=0)
 
     with h5py.File(tmp_path / "i.h5", "w") as file:
