@@ -2,14 +2,16 @@
 
 import argparse
 import os
+from typing import Any
 
-from headstart.params import Params
+from headstart.params import Backbone, Params
 from stages import entry, parser, run
 
 
 def extract(args: argparse.Namespace, params: Params) -> str:
     from headstart import backbones, extraction, runtime
     from headstart.images import open_images
+    from headstart.precision import median_cosine
     from headstart.wanted import Plan
 
     share = extraction.Share()
@@ -21,13 +23,16 @@ def extract(args: argparse.Namespace, params: Params) -> str:
     active = (params.backbones[alias] for alias in params.extract.backbones)
     for backbone in {name: b for members in active for name, b in members.items()}.values():
         backbones.check(backbone)
+        runtime.check(params.extract.device, backbone.precision)
     device, batch_size = params.extract.device, params.extract.batch_size
+
+    def start(backbone: Backbone) -> tuple[runtime.Runtime, dict[str, Any]]:
+        loaded = backbones.load(backbone)
+        started = runtime.start(loaded, device, batch_size, backbone.precision)
+        return started, loaded.provenance
+
     # Lazy: a concatenation's members are loaded one after another.
-    loaded = ((name, backbones.load(backbone)) for name, backbone in chosen.items())
-    members = (
-        extraction.Member(name, runtime.start(backbone, device, batch_size), backbone.provenance)
-        for name, backbone in loaded
-    )
+    members = (extraction.Member(name, *start(backbone)) for name, backbone in chosen.items())
     with open_images(args.images) as images:
         counts = extraction.extract(
             images,
@@ -38,7 +43,16 @@ def extract(args: argparse.Namespace, params: Params) -> str:
             share,
         )
     rank = f" (process {share.rank} of {share.world})" if share.world > 1 else ""
-    return "; ".join(f"{name}{rank}: {c}" for name, c in zip(chosen, counts, strict=True))
+    told = []
+    for (name, backbone), count in zip(chosen.items(), counts, strict=True):
+        cost = ""
+        if backbone.precision != "float32" and count.computed and share.rank == 0:
+            exact = backbone.model_copy(update={"precision": "float32"})
+            with open_images(args.images) as images:
+                cosine = median_cosine(images, start(backbone)[0], start(exact)[0])
+            cost = f"; {backbone.precision}, median cosine with float32 {cosine:.4f}"
+        told.append(f"{name}{rank}: {count}{cost}")
+    return "; ".join(told)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import torch
 
 from headstart import features, h5
 from headstart.errors import UserError
@@ -19,6 +20,8 @@ from headstart.extraction import Counts, Member, Share, extract
 from headstart.h5 import ClassLabel, Examples
 from headstart.images import Images, digest
 from headstart.rows import parted
+from headstart.runtime import Pending, filled
+from headstart.runtime.cuda import in_chunks
 from headstart.views import TEN_CROP, WHOLE, augmented, render
 from headstart.wanted import Plan
 
@@ -26,19 +29,20 @@ PROVENANCE = {"architecture": "stand-in", "weights": "0"}
 
 
 class Averages:
-    """A stand-in for a network: quick, and it tells any two views apart.
-
-    rows: how many rows it was asked for, the filling of incomplete batches not counted.
-    """
+    """A stand-in for a network: quick, and it tells any two views apart."""
 
     batch_size = 8
     width = 12
-    precision = "float32"
+    provenance = {"precision": "float32"}  # noqa: RUF012
 
     def __init__(self, factor: float = 1.0) -> None:
         self.factor = factor
 
-    def __call__(self, pixels: np.ndarray) -> np.ndarray:
+    def submit(self, pixels: np.ndarray) -> Pending:
+        rows = self.rows(pixels)
+        return lambda: rows
+
+    def rows(self, pixels: np.ndarray) -> np.ndarray:
         assert pixels.shape[0] == self.batch_size
         side = pixels.shape[1]
         quarters = pixels.astype(np.float32)[:, : side // 4 * 4, : side // 4 * 4]
@@ -70,9 +74,15 @@ def dataset(
     )
 
 
-def run(images: Images, folder: Path, plan: Plan = Plan(True, 0), factor: float = 1.0) -> Counts:  # noqa: B008
+def run(
+    images: Images,
+    folder: Path,
+    plan: Plan = Plan(True, 0),  # noqa: B008
+    factor: float = 1.0,
+    share: Share = Share(),  # noqa: B008
+) -> Counts:
     member = Member("test", Averages(factor), PROVENANCE)
-    return extract(images, folder, [member], plan, "float16")[0]
+    return extract(images, folder, [member], plan, "float16", share)[0]
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -97,7 +107,7 @@ def test_every_row_is_its_images_view_in_the_splits_order(tmp_path: Path) -> Non
                 views = (WHOLE, augmented(of, 0), augmented(of, 1))
             for value, view in zip(values, views, strict=True):
                 # All of a batch is this one image: what stands beside it must not matter.
-                alone = Averages()(np.stack([render(images.pixels[row], view)] * 8))[0]
+                alone = Averages().rows(np.stack([render(images.pixels[row], view)] * 8))[0]
                 np.testing.assert_array_equal(value, alone.astype(np.float16))
     assert found.views == [view.name for view in TEN_CROP]
     assert features.load(tmp_path / "f" / "train.h5").views == [
@@ -160,7 +170,7 @@ def test_the_canary_finds_a_change_that_the_address_does_not_cover(
     counts = run(images, tmp_path / "f", factor=1.1)
     assert counts.computed == 20
     assert "the cache of 20 rows is dropped" in capsys.readouterr().out
-    expected = 1.1 * Averages()(images.pixels[:8])
+    expected = 1.1 * Averages().rows(images.pixels[:8])
     found = features.load(tmp_path / "f" / "train.h5").values[:8, 0]
     np.testing.assert_allclose(found, expected, rtol=1e-3)
 
@@ -226,15 +236,16 @@ from headstart import extraction
 from tests.test_extraction import Averages, Plan, dataset, run
 
 class Slow(Averages):
-    def __call__(self, pixels):
+    def submit(self, pixels):
         time.sleep(0.002)
-        return super().__call__(pixels)
+        return super().submit(pixels)
 
 extraction.PART_ROWS = 16
 import tests.test_extraction
 tests.test_extraction.Averages = Slow
 folder = Path(sys.argv[1])
-run(dataset(folder / f"{sys.argv[2]}.h5", list(range(120)), ["train", "val"] * 60), folder / "f")
+images = dataset(folder / f"{sys.argv[2]}.h5", list(range(120)), ["train", "val"] * 60)
+run(images, folder / "f", share=extraction.Share(int(sys.argv[3]), int(sys.argv[4])))
 """
 
 
@@ -242,13 +253,22 @@ def parts(folder: Path) -> int:
     return sum(1 for _ in (folder / "cache").glob("rows/*/*.npy"))
 
 
-def run_and_kill(folder: Path, number: int, at_parts: int, after: float) -> None:
+def run_and_kill(
+    folder: Path,
+    number: int,
+    at_parts: int,
+    after: float,
+    share: Share = Share(),  # noqa: B008
+) -> None:
     """Starts an extraction and kills it `after` seconds from when `at_parts` parts are there."""
     process = subprocess.Popen(
-        [sys.executable, "-c", SLOW_RUN, str(folder), str(number)],
+        [
+            *(sys.executable, "-c", SLOW_RUN, str(folder), str(number)),
+            *(str(share.rank), str(share.world)),
+        ],
         stderr=subprocess.DEVNULL,
         cwd=Path(__file__).parent.parent,
-        env={**os.environ, "PYTHONPATH": f".{os.pathsep}src"},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(["src", "."])},
     )
     while parts(folder) < at_parts:
         assert process.poll() is None, "it should not have finished"
@@ -278,7 +298,7 @@ class Brightest(Averages):
 
     width = 3
 
-    def __call__(self, pixels: np.ndarray) -> np.ndarray:
+    def rows(self, pixels: np.ndarray) -> np.ndarray:
         return pixels.max(axis=(1, 2)).astype(np.float32)
 
 
@@ -350,6 +370,77 @@ def test_one_backbone_under_two_names_is_no_concatenation(tmp_path: Path) -> Non
     images = dataset(tmp_path / "i.h5", [1], ["train"])
     with pytest.raises(UserError, match="'same' is the same backbone as another"):
         extract(images, tmp_path, [ONE, ONE._replace(name="same")], Plan(True, 1), "float16")
+
+
+def test_a_killed_rank_loses_its_last_part_and_no_other_ranks_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_and_kill(tmp_path, 0, 5, 0.003, Share(1, 2))
+    (cache,) = (tmp_path / "cache").glob("rows/*")
+    (cache / ".1.0123.tmp").write_bytes(b"half a part")
+    images = dataset(tmp_path / "i.h5", list(range(120)), ["train", "val"] * 60)
+    again = run(images, tmp_path / "f", share=Share(1, 2))
+    first = run(images, tmp_path / "f", share=Share(0, 2))
+    rows = 60 + 60 * 10
+    assert 0 < again.computed <= rows - first.computed - 5 * 16
+    assert not list(cache.glob("*.tmp"))
+    monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "other"))
+    assert run(images, tmp_path / "alone").computed == rows
+    assert files(tmp_path / "f") == files(tmp_path / "alone")
+
+
+def test_the_next_batch_is_submitted_before_one_is_asked_for(tmp_path: Path) -> None:
+    done: list[str] = []
+
+    class Recorded(Averages):
+        def submit(self, pixels: np.ndarray) -> Pending:
+            rows, number = self.rows(pixels), sum(step.startswith("submit") for step in done)
+            done.append(f"submit {number}")
+
+            def collect() -> np.ndarray:
+                done.append(f"collect {number}")
+                return rows
+
+            return collect
+
+    images = dataset(tmp_path / "i.h5", list(range(30)), ["train"] * 30)
+    extract(
+        images, tmp_path / "f", [Member("t", Recorded(), PROVENANCE)], Plan(False, 0), "float16"
+    )
+    assert done == [
+        *("submit 0", "submit 1", "collect 0", "submit 2", "collect 1", "submit 3"),
+        *("collect 2", "collect 3"),
+    ]
+
+
+def test_memory_that_runs_out_midway_changes_no_byte(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Small(Averages):
+        """The memory left holds 8 images, then 3."""
+
+        chunk = batch_size = Averages.batch_size
+        batches = 0
+
+        def submit(self, pixels: np.ndarray) -> Pending:
+            self.batches += 1
+            rows, self.chunk = in_chunks(self.chunk_rows, pixels, self.chunk)
+            return rows.numpy
+
+        def chunk_rows(self, pixels: np.ndarray) -> torch.Tensor:
+            if self.batches > 3 and len(pixels) > 3:
+                raise torch.OutOfMemoryError
+            return torch.from_numpy(self.rows(filled(pixels, 8))[: len(pixels)])
+
+    images = dataset(tmp_path / "i.h5", list(range(60)), ["train"] * 60)
+    run(images, tmp_path / "ample")
+    monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "other"))
+    runtime = Small()
+    extract(
+        images, tmp_path / "small", [Member("t", runtime, PROVENANCE)], Plan(True, 0), "float16"
+    )
+    assert runtime.chunk == 2
+    assert files(tmp_path / "ample") == files(tmp_path / "small")
 
 
 def test_counts_say_what_was_done() -> None:

@@ -111,4 +111,4 @@ def test_heavy_imports_wait_until_the_command_line_is_valid(stage: str) -> None:
     top |= {
         alias.name for node in tree.body if isinstance(node, ast.Import) for alias in node.names
     }
-    assert top <= {"argparse", "headstart.params", "stages", "json", "os"}
+    assert top <= {"argparse", "headstart.params", "stages", "json", "os", "typing"}

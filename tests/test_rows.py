@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headstart.errors import UserError
-from headstart.rows import RowCache, cache_name, cache_root, row_key
+from headstart.rows import RowCache, cache_name, cache_root, remove_unfinished, row_key, writing
 
 WIDTH = 5
 
@@ -86,8 +86,20 @@ def _size_of(count: int) -> int:
 
 def test_an_unfinished_part_of_a_killed_process_is_no_part(tmp_path: Path) -> None:
     opened(tmp_path).add(keys([1]), rows([1]))
-    (tmp_path / ".1234.tmp").write_bytes(b"half a part")
+    (tmp_path / ".0.1234.tmp").write_bytes(b"half a part")
     assert len(opened(tmp_path)) == 1
+
+
+def test_unfinished_parts_are_removed_once_their_writer_is_dead(tmp_path: Path) -> None:
+    dead, alive = tmp_path / ".0.1234.tmp", tmp_path / ".1.1234.tmp"
+    dead.write_bytes(b"half a part")
+    alive.write_bytes(b"half a part")
+    with writing(tmp_path, 1):
+        remove_unfinished(tmp_path)
+        assert alive.exists()
+        assert not dead.exists()
+    remove_unfinished(tmp_path)
+    assert not alive.exists()
 
 
 def test_two_writers_see_each_others_rows(tmp_path: Path) -> None:

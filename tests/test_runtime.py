@@ -8,10 +8,15 @@ from PIL import Image
 from headstart import backbones, runtime
 from headstart.errors import UserError
 from headstart.params import Backbone
+from headstart.runtime.cuda import CUDARuntime, in_chunks
 
 BATCH = 4
 rng = np.random.default_rng(0)
 pixels = rng.integers(0, 256, (BATCH, 24, 24, 3), np.uint8)
+
+
+def features(backbone: backbones.LoadedBackbone, images: np.ndarray) -> np.ndarray:
+    return runtime.compute(runtime.start(backbone, "cpu", BATCH), images)
 
 
 def loaded(architecture: str = "resnet10t", **changes: object) -> backbones.LoadedBackbone:
@@ -25,7 +30,7 @@ def loaded(architecture: str = "resnet10t", **changes: object) -> backbones.Load
 @pytest.mark.parametrize("architecture", ["resnet10t", "mobilenetv3_small_050", "convnext_atto"])
 def test_features_are_those_of_timm_run_eagerly(architecture: str) -> None:
     backbone = loaded(architecture, interpolation="bilinear")
-    ours = runtime.start(backbone, "cpu", BATCH)(pixels)
+    ours = features(backbone, pixels)
     # PIL's resize and the textbook normalisation; PIL and torch round differently by one level.
     resized = [
         Image.fromarray(image).resize((32, 32), Image.Resampling.BILINEAR) for image in pixels
@@ -45,7 +50,7 @@ def test_features_are_those_of_timm_run_eagerly(architecture: str) -> None:
 def test_without_a_resize_features_agree_to_float32() -> None:
     backbone = loaded()
     same_size = rng.integers(0, 256, (BATCH, 32, 32, 3), np.uint8)
-    ours = runtime.start(backbone, "cpu", BATCH)(same_size)
+    ours = features(backbone, same_size)
     x = torch.from_numpy(same_size).permute(0, 3, 1, 2)
     mean, std = (
         torch.tensor(values).view(3, 1, 1)
@@ -59,8 +64,13 @@ def test_without_a_resize_features_agree_to_float32() -> None:
 def test_a_row_is_the_same_to_the_bit_wherever_it_stands() -> None:
     started = runtime.start(loaded(), "cpu", BATCH)
     order = np.array([2, 0, 3, 1])
-    np.testing.assert_array_equal(started(pixels[order]), started(pixels)[order])
-    np.testing.assert_array_equal(started(np.repeat(pixels[:1], BATCH, 0))[3], started(pixels)[0])
+    np.testing.assert_array_equal(
+        runtime.compute(started, pixels[order]), runtime.compute(started, pixels)[order]
+    )
+    np.testing.assert_array_equal(
+        runtime.compute(started, np.repeat(pixels[:1], BATCH, 0))[3],
+        runtime.compute(started, pixels)[0],
+    )
 
 
 def test_larger_images_are_made_smaller_with_antialiasing() -> None:
@@ -69,8 +79,8 @@ def test_larger_images_are_made_smaller_with_antialiasing() -> None:
     checkers = np.zeros((BATCH, 128, 128, 3), np.uint8)
     checkers[:, ::2, ::2] = checkers[:, 1::2, 1::2] = 255
     gray = np.full((BATCH, 128, 128, 3), 128, np.uint8)
-    difference = np.abs(started(checkers) - started(gray)).max()
-    assert difference < 0.1 * np.abs(started(gray)).max()
+    difference = np.abs(runtime.compute(started, checkers) - runtime.compute(started, gray)).max()
+    assert difference < 0.1 * np.abs(runtime.compute(started, gray)).max()
 
 
 def test_a_network_that_does_not_pool_is_refused() -> None:
@@ -95,20 +105,51 @@ def test_a_gpu_that_torch_cannot_use_is_never_passed_over(monkeypatch: pytest.Mo
 def test_out_of_memory_halves_the_chunk_and_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
     sizes: list[int] = []
 
-    def compute(batch: np.ndarray) -> np.ndarray:
+    def compute(batch: np.ndarray) -> torch.Tensor:
         sizes.append(len(batch))
         if len(batch) > 3:
             raise torch.OutOfMemoryError
-        return batch * 2
+        return torch.from_numpy(batch) * 2
 
-    doubled, chunk = runtime.in_chunks(compute, np.arange(10), chunk=10)
-    np.testing.assert_array_equal(doubled, np.arange(10) * 2)
+    doubled, chunk = in_chunks(compute, np.arange(10), chunk=10)
+    np.testing.assert_array_equal(doubled.numpy(), np.arange(10) * 2)
     assert chunk == 2
     assert sizes == [10, 5, 2, 2, 2, 2, 2]
     assert "going on with 2 images at a time" in capsys.readouterr().out
 
-    def never(batch: np.ndarray) -> np.ndarray:
+    def never(batch: np.ndarray) -> torch.Tensor:
         raise torch.OutOfMemoryError
 
     with pytest.raises(UserError, match="one image doesn't fit"):
-        runtime.in_chunks(never, np.arange(10), chunk=10)
+        in_chunks(never, np.arange(10), chunk=10)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
+class TestOnAGPU:
+    def test_features_are_the_cpus(self) -> None:
+        backbone = loaded()
+        expected = features(backbone, pixels)
+        started = runtime.start(backbone, "cuda", BATCH)
+        np.testing.assert_allclose(runtime.compute(started, pixels), expected, rtol=1e-3, atol=1e-3)
+
+    def test_batches_in_flight_are_not_mixed_up(self) -> None:
+        started = runtime.start(loaded(), "cuda", BATCH)
+        batches = [np.roll(pixels, i, axis=0) for i in range(8)]
+        pending = [started.submit(batch) for batch in batches]
+        for i, collect in enumerate(pending):
+            np.testing.assert_array_equal(np.roll(collect(), -i, axis=0), pending[0]())
+
+    def test_memory_that_runs_out_halves_the_chunk(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        started = runtime.start(loaded(), "cuda", BATCH)
+        assert isinstance(started, CUDARuntime)
+        expected, whole = runtime.compute(started, pixels), started._features
+
+        def crowded(images: np.ndarray) -> torch.Tensor:
+            if len(images) > 1:
+                raise torch.OutOfMemoryError
+            return whole(images)
+
+        monkeypatch.setattr(started, "_features", crowded)
+        ours = runtime.compute(started, pixels)
+        assert started.chunk == 1
+        np.testing.assert_allclose(ours, expected, rtol=1e-3, atol=1e-3)

@@ -8,9 +8,8 @@ Several processes share the work without speaking to each other: a row's address
 and the cache is where they meet.
 """
 
-import os
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -20,7 +19,6 @@ from typing import Any, NamedTuple, TypeVar
 
 import h5py
 import numpy as np
-from filelock import FileLock
 from tqdm import tqdm
 
 from headstart import h5
@@ -28,8 +26,17 @@ from headstart.errors import UserError
 from headstart.h5 import Examples
 from headstart.images import Images
 from headstart.manifest import SPLITS
-from headstart.rows import ROWS, RowCache, cache_name, cache_root, joined
-from headstart.runtime import Runtime
+from headstart.rows import (
+    ROWS,
+    RowCache,
+    cache_name,
+    cache_root,
+    joined,
+    make,
+    remove_unfinished,
+    writing,
+)
+from headstart.runtime import Pending, Runtime, compute, filled
 from headstart.views import CORNER_SIDE, render
 from headstart.wanted import Plan, Todo, Wanted
 
@@ -40,8 +47,9 @@ raises it, and old rows go unused."""
 PART_ROWS = 1024
 """Rows in a part of the cache: what a killed run loses at most."""
 
-TOLERANCE = 1e-2
-"""Relative error up to which a recomputed row is the cached one; float16 keeps it within 1e-3."""
+TOLERANCES = {"float32": 1e-2, "bfloat16": 1e-2, "int8": 1e-2}
+"""By precision: relative error up to which a recomputed row is the cached one; float16 keeps it
+within 1e-3."""
 
 CEILING_BATCHES = 50
 """Batches from which on it is worth two more to learn what the network alone would take."""
@@ -138,15 +146,17 @@ def extract(
         for name, runtime, own in members:
             provenance = {
                 **own,
-                "precision": runtime.precision,
+                **runtime.provenance,
                 "extraction": {"version": VERSION, "corner_side": CORNER_SIDE},
             }
             if provenance in provenances:
                 raise UserError(f"'{name}' is the same backbone as another that it stands beside")
-            cache_folder = _cache_folder(provenance, dtype)
+            cache_folder = cache_root() / ROWS / cache_name(provenance, dtype)
+            make(cache_folder)
+            remove_unfinished(cache_folder)
             # Two runs at once would both compute what both lack; one run's processes mustn't wait.
-            locks.enter_context(FileLock(cache_folder / f"lock-{share.rank}"))
-            cache = RowCache(cache_folder, runtime.width, dtype)
+            locks.enter_context(writing(cache_folder, share.rank))
+            cache = RowCache(cache_folder, runtime.width, dtype, share.rank)
             counts.append(fill(cache, runtime, images.pixels, list(splits.values()), name, share))
             caches.append(cache)
             provenances.append(provenance)
@@ -164,20 +174,6 @@ def extract(
                 joined(provenances),
             )
     return counts
-
-
-def _cache_folder(provenance: dict[str, Any], dtype: str) -> Path:
-    folder = cache_root() / ROWS / cache_name(provenance, dtype)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        # Newer than all features, it isn't pruned: a run that is killed goes on from it.
-        os.utime(folder)
-    except OSError as error:
-        raise UserError(
-            f"can't make the cache {folder} ({error.strerror}); "
-            f"set HEADSTART_CACHE to a folder that can be written to"
-        ) from None
-    return folder
 
 
 def fill(
@@ -202,7 +198,7 @@ def fill(
     began = time.perf_counter()
     counts = Counts(dropped=cache.dropped)
     counts.checked, error = _check(cache, runtime, pixels, splits)
-    if error > TOLERANCE:
+    if error > TOLERANCES[runtime.provenance["precision"]]:
         differ = f"cached rows differ from what is computed now (relative error {error:.2g})"
         if share.world > 1:
             raise UserError(f"{differ}: delete {cache.folder} and run again")
@@ -227,9 +223,10 @@ def fill(
 
     quiet = len(todo) == 0 or share.rank > 0
     with tqdm(total=len(todo), desc=label, unit="row", disable=quiet) as bar:
-        for keys, batch in _ahead(_batches(todo, pixels, splits, runtime.batch_size, counts)):
+        batches = _ahead(_batches(todo, pixels, splits, runtime.batch_size, counts))
+        for keys, pending in _submitted(runtime, batches, counts):
             with _timed(counts, "computing"):
-                held_rows.append(_compute(runtime, batch))
+                held_rows.append(pending()[: len(keys)])
             held_keys.extend(keys)
             counts.computed += len(keys)
             bar.update(len(keys))
@@ -239,7 +236,7 @@ def fill(
             write()
     counts.seconds = time.perf_counter() - began
     if counts.computed >= CEILING_BATCHES * runtime.batch_size:
-        counts.ceiling = _ceiling(runtime, batch)
+        counts.ceiling = _ceiling(runtime, pixels[:1])
     return counts
 
 
@@ -262,11 +259,11 @@ def _all_keys(splits: list[Wanted]) -> Iterator[np.ndarray]:
 
 def _ceiling(runtime: Runtime, images: np.ndarray) -> float:
     """Rows a second that the network alone computes: the faster of two batches."""
-    full = _filled(images, runtime.batch_size)
+    full = filled(images, runtime.batch_size)
     seconds = []
     for _ in range(2):
         began = time.perf_counter()
-        runtime(full)
+        runtime.submit(full)()
         seconds.append(time.perf_counter() - began)
     return runtime.batch_size / min(seconds)
 
@@ -324,14 +321,17 @@ def _batches(
         yield batch_keys, np.stack(batch)
 
 
-def _compute(runtime: Runtime, images: np.ndarray) -> np.ndarray:
-    """The rows [n, D] of images [n, s, s, 3], n <= batch_size."""
-    return runtime(_filled(images, runtime.batch_size))[: len(images)]
-
-
-def _filled(images: np.ndarray, size: int) -> np.ndarray:
-    """A batch of `size` images: the last of a kind may be fewer, and its last image is repeated."""
-    return np.pad(images, ((0, size - len(images)), (0, 0), (0, 0), (0, 0)), mode="edge")
+def _submitted(
+    runtime: Runtime, batches: Iterator[tuple[list[bytes], np.ndarray]], counts: Counts
+) -> Iterator[tuple[list[bytes], Pending]]:
+    """The keys of each batch with what is pending; by then the next batch is submitted too."""
+    begun: deque[tuple[list[bytes], Pending]] = deque()
+    for keys, batch in batches:
+        with _timed(counts, "computing"):
+            begun.append((keys, runtime.submit(filled(batch, runtime.batch_size))))
+        if len(begun) == 2:
+            yield begun.popleft()
+    yield from begun
 
 
 def _cast(rows: np.ndarray, cache: RowCache) -> np.ndarray:
@@ -369,7 +369,7 @@ def _check(
                 break
     worst = 0.0
     for keys, images in asked.values():
-        fresh = _compute(runtime, np.stack(images))
+        fresh = compute(runtime, np.stack(images))
         old = cache.get(np.array(keys, cache.record["key"])).astype(np.float32)
         error = np.linalg.norm(old - fresh, axis=1) / (np.linalg.norm(fresh, axis=1) + 1e-12)
         worst = max(worst, float(error.max()))

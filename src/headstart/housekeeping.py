@@ -3,11 +3,12 @@
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
 from headstart import h5
-from headstart.rows import ROWS, TRAINING, cache_name, parted
+from headstart.rows import QUANTISED, ROWS, TRAINING, cache_name, parted
 
 
 @dataclass(frozen=True)
@@ -24,16 +25,21 @@ def caches(root: Path, features_folder: Path, backbones: list[str]) -> list[Cach
 
     features_folder: holds a folder for each of `backbones` that was extracted. Rows are needed
     where those features were assembled from them, and where they were begun or added to after all
-    features: an extraction that was killed goes on from them. What training leaves lets a run go
-    on after a kill or write its outputs again; what is finished doesn't need it.
+    features: an extraction that was killed goes on from them. int8 networks are needed where those
+    features came through them. What training leaves lets a run go on after a kill or write its
+    outputs again; what is finished doesn't need it.
     """
     finished = [path for b in backbones for path in (features_folder / b).glob("*.h5")]
-    needed = {root / ROWS / name for path in finished for name in _assembled_from(path)}
+    provenances = [provenance for path in finished for provenance in _provenances(path)]
+    needed = {root / ROWS / cache_name(*provenance) for provenance in provenances}
+    quantised = {provenance.get("quantised") for provenance, _ in provenances}
     newest = max((path.stat().st_mtime for path in finished), default=0.0)
     rows = [path for path in (root / ROWS).glob("*") if path.is_dir()]
+    networks = [path for path in (root / QUANTISED).glob("*") if path.is_dir()]
     trainings = [path for path in (root / TRAINING).glob("*") if path.is_dir()]
     found = [
         *(Cache(p, _size(p), p in needed or p.stat().st_mtime > newest) for p in rows),
+        *(Cache(p, _size(p), bool(quantised & _weights(p))) for p in networks),
         *(Cache(p, _size(p), False) for p in trainings),
     ]
     return sorted(found, key=lambda cache: (-cache.size, cache.path))
@@ -54,10 +60,15 @@ def remove(cache: Cache) -> bool:
     return True
 
 
-def _assembled_from(features: Path) -> list[str]:
+def _provenances(features: Path) -> list[tuple[dict[str, Any], str]]:
+    """What features were assembled from, and their dtype: what names each of their caches."""
     with h5.open_existing(features) as file:
         dtype = h5.dataset(file, "features").dtype.name
-        return [cache_name(own, dtype) for own in parted(h5.read_json(file, "provenance"))]
+        return [(own, dtype) for own in parted(h5.read_json(file, "provenance"))]
+
+
+def _weights(network: Path) -> set[str]:
+    return {path.stem for path in network.glob("*.bin")}
 
 
 def _size(folder: Path) -> int:

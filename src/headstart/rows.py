@@ -16,13 +16,15 @@ from typing import Any
 from uuid import uuid4
 
 import numpy as np
+from filelock import FileLock, Timeout
 
 from headstart.errors import UserError
 
 KEY_BYTES = 16
 
-ROWS, TRAINING = "rows", "training"
-"""Folders below `cache_root()`: of the row caches, and of what trainings go on from."""
+ROWS, QUANTISED, TRAINING = "rows", "quantised", "training"
+"""Folders below `cache_root()`: of the row caches, of int8 networks, and of what trainings go on
+from."""
 
 
 def row_key(image_digest: bytes, view_name: str) -> bytes:
@@ -57,15 +59,46 @@ def parted(provenance: dict[str, Any]) -> list[dict[str, Any]]:
     return provenance.get("concatenation", [provenance])
 
 
+def writing(folder: Path, writer: int) -> FileLock:
+    """What a process holds while it writes parts as `writer`: one at a time, in a cache."""
+    return FileLock(folder / f"lock-{writer}")
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Removes what killed processes were writing to a cache; what a living one writes stays."""
+    for path in folder.glob(".*.*.tmp"):
+        with suppress(Timeout), writing(folder, int(path.name.split(".")[1])).acquire(timeout=0):
+            path.unlink(missing_ok=True)
+
+
+def make(folder: Path) -> None:
+    """Makes a folder of the cache where there is none, and newer than all features where there is:
+    it isn't pruned then, and a run that is killed goes on from it.
+
+    Raises:
+        UserError: it can't be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        os.utime(folder)
+    except OSError as error:
+        raise UserError(
+            f"can't make the cache {folder} ({error.strerror}); "
+            f"set HEADSTART_CACHE to a folder that can be written to"
+        ) from None
+
+
 class RowCache:
     """The rows of one backbone under one preprocessing.
 
     folder: where its parts lie; made when the first part is written. width, dtype: of a row.
+    writer: whose unfinished parts are whose, where several processes write at once.
     dropped: how many unreadable or foreign parts were found and removed when it was opened.
     """
 
-    def __init__(self, folder: Path, width: int, dtype: str) -> None:
+    def __init__(self, folder: Path, width: int, dtype: str, writer: int = 0) -> None:
         self.folder = folder
+        self.writer = writer
         self.record = np.dtype([("key", f"S{KEY_BYTES}"), ("row", dtype, (width,))])
         self.dropped = 0
         self._forget()
@@ -103,7 +136,7 @@ class RowCache:
         content = buffer.getbuffer()
         path = self.folder / f"{blake2b(content, digest_size=16).hexdigest()}.npy"
         # Processes on several hosts may share the folder, and their process ids.
-        unfinished = self.folder / f".{uuid4().hex}.tmp"
+        unfinished = self.folder / f".{self.writer}.{uuid4().hex}.tmp"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with unfinished.open("wb") as file:

@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 from headstart import distributed
 from headstart.augmentation import Input
+from headstart.devices import has_bfloat16
 from headstart.errors import UserError
 from headstart.files import replacing
 from headstart.heads import curve as curves
@@ -247,12 +248,7 @@ def descend(run: Run, recipe: Recipe, images: Tensor, targets: Tensor) -> tuple[
 
 def autocast(device: torch.device) -> AbstractContextManager:
     """bfloat16 where the hardware has it, which there is twice as fast; float32 elsewhere."""
-    if device.type == "cuda":
-        capable = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        abilities = torch.cpu.get_capabilities()
-        capable = bool(abilities.get("avx512_bf16") or abilities.get("amx_bf16"))
-    return torch.autocast(device.type, torch.bfloat16, enabled=capable)
+    return torch.autocast(device.type, torch.bfloat16, enabled=has_bfloat16(device))
 
 
 def mixing(recipe: Recipe, num_classes: int) -> Mix:

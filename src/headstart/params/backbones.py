@@ -29,7 +29,8 @@ class Backbone(Section):
 
     weights: `hub`, `bundled` (with the project), `none` (random, from `seed`) or the path of a
     .safetensors or timm checkpoint. sha256: of that file; a change of the file alone is then an
-    error and not overlooked.
+    error and not overlooked. precision: what `extract` computes in; less than float32 is faster
+    and not quite the same.
     """
 
     architecture: str
@@ -41,6 +42,7 @@ class Backbone(Section):
     mean: Channels | None = None
     std: Channels | None = None
     interpolation: Literal["bilinear", "bicubic"] | None = None
+    precision: Literal["float32", "bfloat16", "int8"] = "float32"
 
     @field_validator("architecture")
     @classmethod

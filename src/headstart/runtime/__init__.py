@@ -1,0 +1,94 @@
+"""Runtimes: a loaded backbone put on a device, from uint8 pixels to float32 features.
+
+Resizing happens here, on the device where that is a GPU: what interpolation invents is never
+stored. Batches have one fixed size: a row's bits must not depend on what it was computed beside.
+"""
+
+import shutil
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from headstart.backbones import LoadedBackbone
+from headstart.errors import UserError
+from headstart.runtime.cpu import CPURuntime
+from headstart.runtime.cuda import CUDARuntime
+
+RUNTIMES = {"cpu": CPURuntime, "cuda": CUDARuntime}
+
+
+Pending = Callable[[], np.ndarray]
+"""A batch that a device works on; called, it waits for the features and returns them."""
+
+
+class Runtime(Protocol):
+    """A backbone on a device.
+
+    batch_size: the number of images in a batch. width: D, of its features. provenance:
+    plain JSON, its `precision` and whatever else of it determines features beside the backbone.
+    """
+
+    batch_size: int
+    width: int
+    provenance: dict[str, Any]
+
+    def submit(self, pixels: np.ndarray) -> Pending:
+        """Begins a batch, images [B, s, s, 3] uint8 for any s: its features [B, D] float32 pend.
+
+        A GPU copies one batch while it computes another, if that was submitted before the first
+        was asked for.
+        """
+        ...
+
+
+def start(
+    backbone: LoadedBackbone, device: str, batch_size: int, precision: str = "float32"
+) -> Runtime:
+    """The runtime for `device`: `cpu`, `cuda`, or `auto` for a GPU where there is one.
+
+    precision: `float32`, `bfloat16` or `int8`, what is computed in; features are float32 always.
+
+    Raises:
+        UserError: as `check`; or the network doesn't give one vector an image.
+    """
+    check(device, precision)
+    return RUNTIMES[_found(device)](backbone, batch_size, precision)
+
+
+def check(device: str, precision: str) -> None:
+    """Finds out at once whether there is such a device, and computes in that precision.
+
+    Raises:
+        UserError: it isn't so.
+    """
+    RUNTIMES[_found(device)].check(precision)
+
+
+def _found(device: str) -> str:
+    if device == "cpu":
+        return "cpu"
+    if torch.cuda.is_available():
+        return "cuda"
+    if device == "cuda":
+        raise UserError("extract.device is cuda, but torch sees no GPU; set it to auto or cpu")
+    if shutil.which("nvidia-smi"):
+        raise UserError(
+            "there is a GPU here that torch can't use (its build or the driver doesn't fit); "
+            "mend that, or set extract.device to cpu to do without it"
+        )
+    return "cpu"
+
+
+def compute(runtime: Runtime, images: np.ndarray) -> np.ndarray:
+    """The features [n, D] of any number of images [n, s, s, 3], in as few batches as it takes."""
+    size = runtime.batch_size
+    starts = range(0, len(images), size)
+    batches = [runtime.submit(filled(images[i : i + size], size))() for i in starts]
+    return np.concatenate(batches)[: len(images)]
+
+
+def filled(images: np.ndarray, size: int) -> np.ndarray:
+    """A batch of `size` images: the last of a kind may be fewer, and its last image is repeated."""
+    return np.pad(images, ((0, size - len(images)), (0, 0), (0, 0), (0, 0)), mode="edge")
