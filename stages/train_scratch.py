@@ -18,7 +18,7 @@ def train_scratch(args: argparse.Namespace, params: Params) -> str:
             chosen,
             params.recipes[chosen.recipe],
             params.recipes[chosen.first_recipe] if chosen.first_recipe else None,
-            params.zoo[chosen.trunk] if chosen.trunk else None,
+            params.single_backbones[chosen.trunk] if chosen.trunk else None,
             params.train_scratch,
             Outputs(args.model, args.predictions),
             label=args.network,

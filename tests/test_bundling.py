@@ -62,7 +62,7 @@ def test_an_architecture_without_bundled_weights():
 
 
 def test_every_bundled_file_has_an_entry_that_it_fits_and_is_small():
-    zoo = params.load(cases.ROOT / "params.yaml").zoo.values()
+    zoo = params.load(cases.ROOT / "params.yaml").single_backbones.values()
     bundled = {entry.architecture: entry for entry in zoo if entry.weights == "bundled"}
     files = list(BUNDLED.glob("*.safetensors"))
     assert {file.stem for file in files} == bundled.keys()

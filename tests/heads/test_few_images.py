@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.neighbors import KNeighborsClassifier
 
-from headstart import metrics, params
+from headstart import features, metrics, params
 from headstart.errors import UserError
 from headstart.features import Features
 from headstart.h5 import UNLABELLED
-from headstart.heads import few_images, source
+from headstart.heads import few_images
 from headstart.heads.fit import fit
 from tests.heads import blobs
 
@@ -101,7 +101,7 @@ def test_every_point_is_what_runs_of_their_own_give(kind: str):
 def test_one_image_of_each_class_makes_lda_the_nearest_mean():
     train, tune, val = features(width=8, dtype=np.float32)
     [rows] = few_images.choose(train.examples.labels, [1], 1, seed=0)[1]
-    head = fit(blobs.recipe("lda", shrinkages=[0.1, 0.5]), source.subset(train, rows), tune).head
+    head = fit(blobs.recipe("lda", shrinkages=[0.1, 0.5]), features.subset(train, rows), tune).head
     to = head.standardization
     reference = KNeighborsClassifier(1)
     reference.fit(to(train.values[rows, 0]), train.examples.labels[rows])
@@ -126,12 +126,12 @@ def test_features_on_disk_give_the_same_curve(tmp_path: Path, limit: int):
     blobs.save(tmp_path / "train.h5", train)
     recipe = blobs.recipe("lda", shrinkages=[0.1, 0.9], train_views="all")
     rest = (tune, val, asked(5, 20), SAMPLING)
-    with source.opened(tmp_path / "train.h5", limit) as streamed:
-        assert isinstance(streamed.values, source.OnDisk)
+    with features.opened(tmp_path / "train.h5", limit) as streamed:
+        assert isinstance(streamed.values, features.OnDisk)
         found = few_images.learning_curve(recipe, streamed, *rest)
         for n, held in ((5, limit > 0), (20, False)):
             [rows] = few_images.choose(train.examples.labels, [n], 1, seed=0)[n]
-            part = source.subset(streamed, rows)
+            part = features.subset(streamed, rows)
             assert isinstance(part.values, np.ndarray) == held
             assert part.values.shape == (4 * n, 2, 16)
             np.testing.assert_array_equal(part.values[3:7], train.values[rows][3:7])
@@ -142,7 +142,7 @@ def test_a_gradient_head_learns_from_a_subset_on_disk(tmp_path: Path):
     train, tune, val = features(views=2)
     blobs.save(tmp_path / "train.h5", train)
     recipe = blobs.recipe("linear", train_views="all")
-    with source.opened(tmp_path / "train.h5", 100) as streamed:
+    with features.opened(tmp_path / "train.h5", 100) as streamed:
         curve = few_images.learning_curve(recipe, streamed, tune, val, asked(20), SAMPLING)
     assert curve[0].top1 > 0.8
 

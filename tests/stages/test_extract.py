@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from headstart import features, h5
+from headstart.devices import has_bfloat16
 from headstart.h5 import ClassLabel, Examples
 from headstart.images import digest
 from tests.cases import run_stage
@@ -90,6 +92,20 @@ def test_a_concatenation_of_a_cached_and_a_new_backbone(
     np.testing.assert_array_equal(found.values[..., 512:], tiny.values)
     assert found.provenance["concatenation"][1] == tiny.provenance
     assert all(folder.stat().st_mtime > 0 for folder in (tmp_path / "cache/rows").iterdir())
+
+
+@pytest.mark.skipif(not has_bfloat16(torch.device("cpu")), reason="this CPU has no bfloat16")
+def test_less_than_float32_is_a_backbone_of_its_own_and_its_cost_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images(tmp_path / "images.h5")
+    extract(monkeypatch, tmp_path, {"tiny": {**ZOO["tiny"], "precision": "bfloat16"}})
+    told = capsys.readouterr().out
+    assert "84 computed" in told
+    cosine = float(told.split("; bfloat16, median cosine with float32 ")[1])
+    assert 0.95 < cosine <= 1
+    provenance = features.load(tmp_path / "features" / "val.h5").provenance
+    assert (provenance["precision"], provenance["device"]) == ("bfloat16", "cpu")
 
 
 def test_another_backbones_wrong_weights_are_found_before_this_ones_work(

@@ -15,6 +15,7 @@ import numpy as np
 import openvino
 import torch
 from filelock import FileLock
+from torch._dynamo.exc import UserError as DynamoUserError
 from tqdm import tqdm
 
 from headstart.backbones import LoadedBackbone
@@ -68,7 +69,7 @@ def _quantise(backbone: LoadedBackbone, crops: list[np.ndarray]) -> openvino.Mod
     batch = ({0: torch.export.Dim("batch")},)
     try:
         program = torch.export.export(network, (example,), dynamic_shapes=batch)
-    except torch._dynamo.exc.UserError:
+    except DynamoUserError:
         raise UserError(
             f"{backbone.provenance['architecture']} can't be quantised, it takes batches of one "
             f"size only; set its precision to float32 or bfloat16"
