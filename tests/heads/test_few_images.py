@@ -27,7 +27,7 @@ def asked(*images_per_class: int, subsets: int = 2) -> params.LearningCurve:
     )
 
 
-def features(**shape: Any) -> list[Features]:
+def three_splits(**shape: Any) -> list[Features]:
     counts = dict(zip(SPLITS, (120, 60, 90), strict=True))
     return [blobs.features(counts[split], split=split, **shape) for split in SPLITS]
 
@@ -71,7 +71,7 @@ def test_subsets_differ_and_one_seed_gives_one_choice():
 
 @pytest.mark.parametrize("kind", ["linear", "lda", "ridge", "nearest_neighbours"])
 def test_every_point_is_what_runs_of_their_own_give(kind: str):
-    train, tune, val = features(views=2, distance=0.4)
+    train, tune, val = three_splits(views=2, distance=0.4)
     settings: dict[str, Any] = {
         "linear": {"train_views": "all"},
         "lda": {"shrinkages": [0.1, 0.9], "train_views": "all"},
@@ -99,7 +99,7 @@ def test_every_point_is_what_runs_of_their_own_give(kind: str):
 
 
 def test_one_image_of_each_class_makes_lda_the_nearest_mean():
-    train, tune, val = features(width=8, dtype=np.float32)
+    train, tune, val = three_splits(width=8, dtype=np.float32)
     [rows] = few_images.choose(train.examples.labels, [1], 1, seed=0)[1]
     head = fit(blobs.recipe("lda", shrinkages=[0.1, 0.5]), features.subset(train, rows), tune).head
     to = head.standardization
@@ -110,7 +110,7 @@ def test_one_image_of_each_class_makes_lda_the_nearest_mean():
 
 
 def test_more_images_help():
-    train, tune, val = features(width=32, distance=0.3)
+    train, tune, val = three_splits(width=32, distance=0.3)
     recipe = blobs.recipe("lda", shrinkages=[0.1, 0.5, 0.9])
     wanted = asked(1, 4, subsets=4)
     curve = few_images.learning_curve(recipe, train, tune, val, wanted, SAMPLING)
@@ -122,7 +122,7 @@ def test_more_images_help():
 @pytest.mark.parametrize("limit", [0, 1500])
 def test_features_on_disk_give_the_same_curve(tmp_path: Path, limit: int):
     """1500 bytes hold 5 images of each class, 40 rows of 32 bytes, but not 20."""
-    train, tune, val = features(views=2, distance=0.4)
+    train, tune, val = three_splits(views=2, distance=0.4)
     blobs.save(tmp_path / "train.h5", train)
     recipe = blobs.recipe("lda", shrinkages=[0.1, 0.9], train_views="all")
     rest = (tune, val, asked(5, 20), SAMPLING)
@@ -139,7 +139,7 @@ def test_features_on_disk_give_the_same_curve(tmp_path: Path, limit: int):
 
 
 def test_a_gradient_head_learns_from_a_subset_on_disk(tmp_path: Path):
-    train, tune, val = features(views=2)
+    train, tune, val = three_splits(views=2)
     blobs.save(tmp_path / "train.h5", train)
     recipe = blobs.recipe("linear", train_views="all")
     with features.opened(tmp_path / "train.h5", 100) as streamed:
@@ -148,7 +148,7 @@ def test_a_gradient_head_learns_from_a_subset_on_disk(tmp_path: Path):
 
 
 def test_what_cannot_be_learnt_or_reported_is_said_first():
-    train, tune, val = features()
+    train, tune, val = three_splits()
     recipe = blobs.recipe("lda", shrinkages=[0.5])
     unlabelled = blobs.with_labels(val, np.full(90, UNLABELLED))
     with pytest.raises(UserError, match="val holds no or unlabelled images"):
