@@ -8,7 +8,7 @@ import pytest
 from filelock import FileLock
 
 from headstart import h5
-from headstart.rows import ROWS, RowCache, cache_name, joined
+from headstart.rows import QUANTISED, ROWS, RowCache, cache_name, joined
 from tests.cases import examples, run_stage
 
 FEATURES = ("--features", "data/features")
@@ -84,6 +84,23 @@ def test_prune_keeps_the_rows_of_every_member_of_a_concatenation(
         monkeypatch, project, "cache", *FEATURES, "--prune", extract={"backbones": ["random"]}
     )
     assert remaining(project) == {cache_name(p, "float16") for p in (PROVENANCE, other)}
+
+
+def test_prune_keeps_the_int8_network_that_the_features_came_through(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quantised = {**PROVENANCE, "quantised": "dd"}
+    with h5.create(project / "data/features/random/train.h5") as file:
+        file["features"] = np.zeros((4, 1, 6), np.float16)
+        h5.write_json(file, "provenance", quantised)
+    for name in ("dd", "ee"):
+        folder = project / "cache" / QUANTISED / f"resnet50-{name}"
+        folder.mkdir(parents=True)
+        (folder / f"{name}.bin").write_bytes(b"weights")
+    run_stage(
+        monkeypatch, project, "cache", *FEATURES, "--prune", extract={"backbones": ["random"]}
+    )
+    assert remaining(project) == {"resnet50-dd"}
 
 
 def test_prune_leaves_what_a_running_stage_holds(
