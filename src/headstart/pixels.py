@@ -10,7 +10,7 @@ class Pixels(nn.Module):
     """[B, 3, S, S] to [B, 3 * S * S]: the pixels, of the image's own range [0, 1]."""
 
     pretrained_cfg = {  # noqa: RUF012  (timm's name and type)
-        "input_size": (3, 32, 32),
+        "input_size": (3, 16, 16),
         "interpolation": "bilinear",
         "mean": (0.0, 0.0, 0.0),
         "std": (1.0, 1.0, 1.0),
