@@ -93,13 +93,12 @@ def test_params_say_which_run_is_of_which_kind():
     content = shipped.model_dump(mode="json")
     content["extract"]["backbones"] = ["random", "resnet50"]
     content["train_head"]["heads"] = ["linear", "lda"]
-    content["finetune"]["backbones"] = ["resnet50", "inception_v3"]
+    content["finetune"]["backbones"] = ["resnet50"]
     content["train_scratch"]["networks"] = ["vgg16", "resnet_lstm"]
     chosen = params.Params.model_validate(content)
     # A backbone without weights transfers nothing, and isn't trained from scratch either.
     assert chosen.transfer_runs == [
-        *("resnet50-linear", "resnet50-lda", "resnet50-finetune", "inception_v3-finetune"),
-        "resnet_lstm",
+        *("resnet50-linear", "resnet50-lda", "resnet50-finetune", "resnet_lstm"),
     ]
     assert chosen.scratch_runs == ["vgg16"]
     assert chosen.finetuned == {"resnet50": ("resnet50-finetune", "resnet50-linear")}

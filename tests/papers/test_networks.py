@@ -150,5 +150,5 @@ def test_networks_import_torch_only():
             if isinstance(node, ast.ImportFrom):
                 modules = [node.module or ""]
             for module in modules:
-                standard = module in ("collections", "collections.abc", "functools")
+                standard = module in ("collections", "collections.abc", "functools", "typing")
                 assert standard or module.split(".")[0] == "torch" or "headstart.papers" in module

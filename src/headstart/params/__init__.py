@@ -245,9 +245,9 @@ class Params(Section):
 
     @property
     def finetuned(self) -> dict[str, tuple[str, str]]:
-        """By backbone, its fine-tuned run and that of the head before it, where both are active."""
-        pairs = {b: (f"{b}-finetune", f"{b}-{self.finetune.head}") for b in self.finetune.backbones}
-        return {backbone: pair for backbone, pair in pairs.items() if pair[1] in self.single_runs}
+        """By backbone, its fine-tuned run and that of the head before it."""
+        head = self.finetune.head
+        return {b: (f"{b}-finetune", f"{b}-{head}") for b in self.finetune.backbones}
 
     @property
     def _origins(self) -> list[tuple[str, str | None]]:
