@@ -33,6 +33,7 @@ def extract(args: argparse.Namespace, params: Params) -> str:
 
     # Lazy: a concatenation's members are loaded one after another.
     members = (extraction.Member(name, *start(backbone)) for name, backbone in chosen.items())
+    rank = f" (process {share.rank} of {share.world})" if share.world > 1 else ""
     with open_images(args.images) as images:
         counts = extraction.extract(
             images,
@@ -42,16 +43,14 @@ def extract(args: argparse.Namespace, params: Params) -> str:
             params.extract.dtype,
             share,
         )
-    rank = f" (process {share.rank} of {share.world})" if share.world > 1 else ""
-    told = []
-    for (name, backbone), count in zip(chosen.items(), counts, strict=True):
-        cost = ""
-        if backbone.precision != "float32" and count.computed and share.rank == 0:
-            exact = backbone.model_copy(update={"precision": "float32"})
-            with open_images(args.images) as images:
+        told = []
+        for (name, backbone), count in zip(chosen.items(), counts, strict=True):
+            cost = ""
+            if backbone.precision != "float32" and count.computed and share.rank == 0:
+                exact = backbone.model_copy(update={"precision": "float32"})
                 cosine = median_cosine(images, start(backbone)[0], start(exact)[0])
-            cost = f"; {backbone.precision}, median cosine with float32 {cosine:.4f}"
-        told.append(f"{name}{rank}: {count}{cost}")
+                cost = f"; {backbone.precision}, median cosine with float32 {cosine:.4f}"
+            told.append(f"{name}{rank}: {count}{cost}")
     return "; ".join(told)
 
 

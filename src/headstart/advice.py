@@ -37,12 +37,9 @@ def on_finetuning(
     sentences = []
     for backbone, (tuned, head) in finetuned.items():
         gain = lead(differences, tuned, head)
-        if gain.low > 0:
-            verdict = "worth it, if this cost is bearable"
-        elif gain.high < 0:
-            verdict = "not worth it"
-        else:
-            verdict = "not shown to be worth it"
+        verdict = _verdict(
+            gain, "worth it, if this cost is bearable", "not worth it", "not shown to be worth it"
+        )
         times = results[tuned]["passes"] / results[head]["passes"]
         sentences.append(
             f"Fine-tuning {backbone} {_gains(gain)} over {head}, for {times:.3g} times the passes "
@@ -62,16 +59,16 @@ def on_transfer(
         return []
     ours, theirs = (best({run: results[run] for run in runs}) for runs in (transfer, scratch))
     gain = lead(differences, ours, theirs)
-    if gain.low > 0:
-        verdict = "Transfer beats training from scratch"
-    elif gain.high < 0:
-        verdict = "Transfer does worse than training from scratch"
-    else:
-        verdict = "Transfer is not shown to differ from training from scratch"
+    verdict = _verdict(gain, "beats", "does worse than", "is not shown to differ from")
     return [
-        f"{verdict}: {ours} {_gains(gain)} over {theirs}, the best on tune of {len(transfer)} with "
-        f"pretrained weights and of {len(scratch)} without."
+        f"Transfer {verdict} training from scratch: {ours} {_gains(gain)} over {theirs}, the best "
+        f"on tune of {len(transfer)} with pretrained weights and of {len(scratch)} without."
     ]
+
+
+def _verdict(gain: Lead, ahead: str, behind: str, unclear: str) -> str:
+    """The word for where the interval lies: above zero, below, or on both sides."""
+    return ahead if gain.low > 0 else behind if gain.high < 0 else unclear
 
 
 def _gains(gain: Lead) -> str:

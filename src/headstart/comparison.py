@@ -151,16 +151,16 @@ def _sentence(pair: Difference) -> str:
         f"p = {pair.p_value:.2g}"
     )
     if pair.low > 0:
-        return f"- **{pair.better}** is better than **{pair.worse}** {figures}\n"
-    return f"- **{pair.better}** is not shown to differ from **{pair.worse}**: ahead {figures}\n"
+        return f"**{pair.better}** is better than **{pair.worse}** {figures}"
+    return f"**{pair.better}** is not shown to differ from **{pair.worse}**: ahead {figures}"
 
 
 def _pairs(chosen: str, differences: list[Difference]) -> str:
-    lines = [_sentence(pair) for pair in differences if chosen in (pair.better, pair.worse)]
-    if not lines:
+    told = [_sentence(pair) for pair in differences if chosen in (pair.better, pair.worse)]
+    if not told:
         return ""
     return (
-        f"\n## {chosen} against each other run\n\n{''.join(lines)}\n"
+        f"{_section(f'{chosen} against each other run', told)}\n"
         "Paired on the same val images: bootstrap interval of the difference and McNemar's exact "
         "test, not corrected for the number of comparisons. All pairs stand in pairs.tsv.\n"
     )

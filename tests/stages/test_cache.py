@@ -11,7 +11,6 @@ from headstart import h5
 from headstart.rows import QUANTISED, ROWS, RowCache, cache_name, joined
 from tests.cases import examples, run_stage
 
-FEATURES = ("--features", "data/features")
 PROVENANCE = {"architecture": "resnet50", "weights": "aa"}
 
 
@@ -34,6 +33,13 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def cache(monkeypatch: pytest.MonkeyPatch, project: Path, *arguments: str) -> None:
+    features = ("--features", "data/features")
+    run_stage(
+        monkeypatch, project, "cache", *features, *arguments, extract={"backbones": ["random"]}
+    )
+
+
 def remaining(project: Path) -> set[str]:
     return {path.name for path in (project / "cache").glob("*/*")}
 
@@ -42,7 +48,7 @@ def test_sizes_are_shown_and_nothing_is_deleted(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = remaining(project)
-    run_stage(monkeypatch, project, "cache", *FEATURES, extract={"backbones": ["random"]})
+    cache(monkeypatch, project)
     shown = capsys.readouterr().out
     assert "       2.5 MB  not needed  training/vgg16-00" in shown
     assert f"needed      rows/{cache_name(PROVENANCE, 'float16')}" in shown
@@ -53,9 +59,7 @@ def test_sizes_are_shown_and_nothing_is_deleted(
 def test_prune_keeps_what_the_current_features_came_from(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run_stage(
-        monkeypatch, project, "cache", *FEATURES, "--prune", extract={"backbones": ["random"]}
-    )
+    cache(monkeypatch, project, "--prune")
     assert remaining(project) == {cache_name(PROVENANCE, "float16")}
     assert "2.5 MB freed" in capsys.readouterr().out
 
@@ -67,9 +71,7 @@ def test_prune_keeps_what_a_killed_extraction_goes_on_from_and_what_is_no_cache(
     RowCache(newer, 3, "float16").add(np.array([b"k" * 16]), np.zeros((1, 3)))
     own = project / "cache" / "photos" / "holiday"
     own.mkdir(parents=True)
-    run_stage(
-        monkeypatch, project, "cache", *FEATURES, "--prune", extract={"backbones": ["random"]}
-    )
+    cache(monkeypatch, project, "--prune")
     assert remaining(project) == {cache_name(PROVENANCE, "float16"), newer.name, "holiday"}
 
 
@@ -80,9 +82,7 @@ def test_prune_keeps_the_rows_of_every_member_of_a_concatenation(
     with h5.create(project / "data/features/random/train.h5") as file:
         file["features"] = np.zeros((4, 1, 6), np.float16)
         h5.write_json(file, "provenance", joined([PROVENANCE, other]))
-    run_stage(
-        monkeypatch, project, "cache", *FEATURES, "--prune", extract={"backbones": ["random"]}
-    )
+    cache(monkeypatch, project, "--prune")
     assert remaining(project) == {cache_name(p, "float16") for p in (PROVENANCE, other)}
 
 
@@ -97,9 +97,7 @@ def test_prune_keeps_the_int8_network_that_the_features_came_through(
         folder = project / "cache" / QUANTISED / f"resnet50-{name}"
         folder.mkdir(parents=True)
         (folder / f"{name}.bin").write_bytes(b"weights")
-    run_stage(
-        monkeypatch, project, "cache", *FEATURES, "--prune", extract={"backbones": ["random"]}
-    )
+    cache(monkeypatch, project, "--prune")
     assert remaining(project) == {"resnet50-dd"}
 
 
@@ -107,8 +105,6 @@ def test_prune_leaves_what_a_running_stage_holds(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with FileLock(project / "cache/training/vgg16-00/lock"):
-        run_stage(
-            monkeypatch, project, "cache", *FEATURES, "--prune", extract={"backbones": ["random"]}
-        )
+        cache(monkeypatch, project, "--prune")
     assert "vgg16-00" in remaining(project)
     assert "in use by a running stage" in capsys.readouterr().out
