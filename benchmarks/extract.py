@@ -29,6 +29,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.timing import alternate, machine, table
 from headstart import backbones, datasets, extraction, images, params, runtime
+from headstart.counts import Counts
 from headstart.prepare import prepare
 from headstart.wanted import Plan
 
@@ -142,7 +143,7 @@ def thingsvision(
 
 
 def ours(
-    name: str, size: int, folder: Path, out: Path, counts: list[extraction.Counts]
+    name: str, size: int, folder: Path, out: Path, counts: list[Counts]
 ) -> Callable[[], float]:
     """prepare, resize and extract, with an empty cache every time."""
     described = params.Backbone(
@@ -212,7 +213,7 @@ def main() -> None:
         out.mkdir()
         files_of(args.dataset, args.images, folder)
         for name, size in MODELS.items():
-            counts: list[extraction.Counts] = []
+            counts: list[Counts] = []
             contenders = {
                 "naive eager loop": naive(name, size, folder, out),
                 "timm's loader and model": timm_inference(name, size, folder, out, False),

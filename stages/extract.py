@@ -1,7 +1,6 @@
 """Images through one frozen backbone: a feature vector for every view of every image, cached."""
 
 import argparse
-import os
 from typing import Any
 
 from headstart.params import Backbone, Params
@@ -12,12 +11,10 @@ def extract(args: argparse.Namespace, params: Params) -> str:
     from headstart import backbones, extraction, runtime
     from headstart.images import open_images
     from headstart.precision import median_cosine
+    from headstart.sharing import Share
     from headstart.wanted import Plan
 
-    share = extraction.Share()
-    # Others than torchrun set ranks too; only under torchrun are all of them started.
-    if "TORCHELASTIC_RUN_ID" in os.environ:
-        share = extraction.Share(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
+    share = Share.here()
     chosen = entry(params.backbones, "zoo", args.backbone)
     # A wrong weights file of the last backbone is found before the first one's hours of work.
     active = (params.backbones[alias] for alias in params.extract.backbones)

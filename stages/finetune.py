@@ -16,7 +16,7 @@ def finetune(args: argparse.Namespace, params: Params) -> str:
         best = finetuning.finetune(
             images,
             entry(params.single_backbones, "zoo", args.backbone),
-            head.load(args.head / "head.safetensors"),
+            head.load(args.head / head.FILE),
             params.recipes[params.finetune.recipe],
             params.finetune,
             Outputs(args.model, args.predictions),

@@ -12,7 +12,7 @@ def predict(args: argparse.Namespace, _: Params) -> str:
     from headstart.heads import head
     from headstart.predictions import Predictions
 
-    trained = head.load(args.model / "head.safetensors")
+    trained = head.load(args.model / head.FILE)
     images = {}
     for split in ("tune", "val", "test"):
         path = args.features / f"{split}.h5"

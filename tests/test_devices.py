@@ -18,3 +18,13 @@ def test_a_missing_gpu_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(UserError, match=r"^finetune\.device is cuda.*auto or cpu$"):
         device_named("cuda", "finetune")
+
+
+def test_a_gpu_that_torch_cannot_use_is_never_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr("shutil.which", lambda _: "/usr/bin/nvidia-smi")
+    with pytest.raises(
+        UserError, match=r"a GPU here that torch can't use.*finetune\.device to cpu"
+    ):
+        device_named("auto", "finetune")
+    assert device_named("cpu", "finetune").type == "cpu"

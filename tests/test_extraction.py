@@ -15,13 +15,15 @@ import pytest
 import torch
 
 from headstart import features, h5
+from headstart.counts import Counts
 from headstart.errors import UserError
-from headstart.extraction import Counts, Member, Share, extract
+from headstart.extraction import Member, extract
 from headstart.h5 import ClassLabel, Examples
 from headstart.images import Images, digest
 from headstart.rows import parted
 from headstart.runtime import Pending, filled
 from headstart.runtime.cuda import in_chunks
+from headstart.sharing import ALONE, Share
 from headstart.views import TEN_CROP, WHOLE, augmented, render
 from headstart.wanted import Plan
 
@@ -79,7 +81,7 @@ def run(
     folder: Path,
     plan: Plan = Plan(True, 0),  # noqa: B008
     factor: float = 1.0,
-    share: Share = Share(),  # noqa: B008
+    share: Share = ALONE,
 ) -> Counts:
     member = Member("test", Averages(factor), PROVENANCE)
     return extract(images, folder, [member], plan, "float16", share)[0]
@@ -233,7 +235,7 @@ SLOW_RUN = """
 import sys, time
 from pathlib import Path
 from headstart import extraction
-from tests.test_extraction import Averages, Plan, dataset, run
+from tests.test_extraction import Averages, Share, dataset, run
 
 class Slow(Averages):
     def submit(self, pixels):
@@ -245,7 +247,7 @@ import tests.test_extraction
 tests.test_extraction.Averages = Slow
 folder = Path(sys.argv[1])
 images = dataset(folder / f"{sys.argv[2]}.h5", list(range(120)), ["train", "val"] * 60)
-run(images, folder / "f", share=extraction.Share(int(sys.argv[3]), int(sys.argv[4])))
+run(images, folder / "f", share=Share(int(sys.argv[3]), int(sys.argv[4])))
 """
 
 
@@ -258,7 +260,7 @@ def run_and_kill(
     number: int,
     at_parts: int,
     after: float,
-    share: Share = Share(),  # noqa: B008
+    share: Share = ALONE,
 ) -> None:
     """Starts an extraction and kills it `after` seconds from when `at_parts` parts are there."""
     process = subprocess.Popen(
@@ -306,7 +308,7 @@ ONE = Member("one", Averages(), PROVENANCE)
 OTHER = Member("other", Brightest(), {**PROVENANCE, "weights": "1"})
 
 
-def together(images: Images, folder: Path, share: Share = Share()) -> list[Counts]:  # noqa: B008
+def together(images: Images, folder: Path, share: Share = ALONE) -> list[Counts]:
     return extract(images, folder, [ONE, OTHER], Plan(True, 1), "float16", share)
 
 
@@ -441,12 +443,3 @@ def test_memory_that_runs_out_midway_changes_no_byte(
     )
     assert runtime.chunk == 2
     assert files(tmp_path / "ample") == files(tmp_path / "small")
-
-
-def test_counts_say_what_was_done() -> None:
-    assert str(Counts(wanted=1000)) == "1,000 rows, 0 computed, the rest cached"
-    told = str(Counts(wanted=10, computed=5, dropped=1, seconds=2.0, computing=1.0))
-    assert "5 computed" in told
-    assert "1 unreadable" in told
-    assert "2.5 rows/s" in told
-    assert "computing 50%" in told

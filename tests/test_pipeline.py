@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 # These are for people, not for the pipeline.
 SCRIPTS = sorted(path.stem for path in (ROOT / "stages").glob("[!_]*.py"))
-STAGES = sorted(set(SCRIPTS) - {"bundle", "cache"})
+STAGES = sorted(set(SCRIPTS) - {"bundle", "cache", "classify"})
 
 
 def module_file(name: str) -> Path | None:

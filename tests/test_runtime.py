@@ -94,14 +94,6 @@ def test_a_gpu_that_is_not_there() -> None:
         runtime.start(loaded(), "cuda", BATCH)
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="the GPU here works")
-def test_a_gpu_that_torch_cannot_use_is_never_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shutil.which", lambda _: "/usr/bin/nvidia-smi")
-    with pytest.raises(UserError, match="a GPU here that torch can't use"):
-        runtime.start(loaded(), "auto", BATCH)
-    assert runtime.start(loaded(), "cpu", BATCH).width == 512
-
-
 def test_out_of_memory_halves_the_chunk_and_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
     sizes: list[int] = []
 

@@ -1,4 +1,6 @@
-"""The device that torch trains on, and what it has."""
+"""The device that torch computes on, and what it has."""
+
+import shutil
 
 import torch
 
@@ -11,13 +13,20 @@ def device_named(name: str, stage: str) -> torch.device:
     stage: the section of params.yaml whose `device` it is.
 
     Raises:
-        UserError: there is no GPU.
+        UserError: there is no GPU, or for `auto` one that torch can't use.
     """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda" and not torch.cuda.is_available():
+    if name == "cpu":
+        return torch.device("cpu")
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    if name == "cuda":
         raise UserError(f"{stage}.device is cuda, but torch sees no GPU; set it to auto or cpu")
-    return torch.device(name)
+    if shutil.which("nvidia-smi"):
+        raise UserError(
+            f"there is a GPU here that torch can't use (its build or the driver doesn't fit); "
+            f"mend that, or set {stage}.device to cpu to do without it"
+        )
+    return torch.device("cpu")
 
 
 def has_bfloat16(device: torch.device) -> bool:

@@ -20,6 +20,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
 from headstart.errors import UserError
+from headstart.sharing import launched
 
 
 @contextmanager
@@ -29,8 +30,7 @@ def joined(device: torch.device) -> Iterator[torch.device]:
     Raises:
         UserError: the host has fewer GPUs than processes.
     """
-    # Others than torchrun set ranks too; only under torchrun are all of them started.
-    if not dist.is_torchelastic_launched():
+    if not launched():
         yield device
         return
     gpu = None

@@ -6,10 +6,11 @@ from dataclasses import asdict, dataclass
 from hashlib import blake2b
 from inspect import getfile
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import nn
 from tqdm import tqdm
@@ -26,6 +27,7 @@ from headstart import (
 from headstart.augmentation import Input, shrunk
 from headstart.errors import UserError
 from headstart.files import replacing
+from headstart.h5 import ClassLabel
 from headstart.heads import curve as curves
 from headstart.heads.curve import Curve, Epoch
 from headstart.images import Images
@@ -36,6 +38,9 @@ from headstart.predictions import Predictions
 from headstart.rows import TRAINING, cache_root
 from headstart.training import Labelled, Task, logits_of, passes, save_weights, train
 from headstart.views import WHOLE
+
+MODEL = "model.safetensors"
+"""In the folder of a run's model."""
 
 BLOCK = 1024
 """Images read at once."""
@@ -122,7 +127,7 @@ def write(
     outputs.model.mkdir(parents=True, exist_ok=True)
     # One key: safetensors writes several in an order that changes from run to run.
     metadata = {"network": json.dumps(about, sort_keys=True, ensure_ascii=False)}
-    save_weights(network, outputs.model / "model.safetensors", metadata)
+    save_weights(network, outputs.model / MODEL, metadata)
     curves.write(outputs.model / "curve.tsv", curve)
     curves.draw(outputs.model / "curve.svg", curve)
     predict(network, images, seen_as, device, spent, outputs.predictions)
@@ -131,6 +136,33 @@ def write(
             shutil.copyfile(snapshot, unfinished)
         network.load_state_dict(load_file(snapshot))
         predict(network, images, seen_as, device, spent, outputs.predictions / snapshot.stem)
+
+
+class Saved(NamedTuple):
+    """What `write` kept of a network. identity: the job's. weights: its state_dict."""
+
+    identity: dict[str, Any]
+    input: Input
+    classes: list[ClassLabel]
+    weights: dict[str, torch.Tensor]
+
+
+def load(path: Path) -> Saved:
+    """The model at `path`.
+
+    Raises:
+        UserError: it can't be read, or was not written by `write`.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            about = json.loads((file.metadata() or {}).get("network", "{}"))
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (FileNotFoundError, SafetensorError) as error:
+        raise UserError(f"{path} can't be read ({error}); delete it and run `dvc repro`") from None
+    if not about.keys() >= {"input", "classes"}:
+        raise UserError(f"{path} is not a model of this version; delete it and run `dvc repro`")
+    input, classes = Input(**about.pop("input")), about.pop("classes")
+    return Saved(about, input, [ClassLabel(*pair) for pair in classes], weights)
 
 
 def predict(

@@ -12,8 +12,7 @@ import time
 from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -22,6 +21,7 @@ import numpy as np
 from tqdm import tqdm
 
 from headstart import h5
+from headstart.counts import Counts
 from headstart.errors import UserError
 from headstart.h5 import Examples
 from headstart.images import Images
@@ -37,6 +37,7 @@ from headstart.rows import (
     writing,
 )
 from headstart.runtime import Pending, Runtime, compute, filled
+from headstart.sharing import ALONE, Share
 from headstart.views import CORNER_SIDE, render
 from headstart.wanted import Plan, Todo, Wanted
 
@@ -57,19 +58,6 @@ CEILING_BATCHES = 50
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Share:
-    """Which part of the missing rows is this process's: `rank` of `world` processes."""
-
-    rank: int = 0
-    world: int = 1
-
-    def of(self, keys: np.ndarray) -> np.ndarray:
-        """Those of keys [N] S16 that are this process's; the same whoever asks, and when."""
-        first = np.ascontiguousarray(keys).view(np.uint32).reshape(-1, 4)[:, 0]
-        return keys[first % self.world == self.rank]
-
-
 class Member(NamedTuple):
     """A backbone on its device.
 
@@ -81,49 +69,13 @@ class Member(NamedTuple):
     provenance: dict[str, Any]
 
 
-@dataclass
-class Counts:
-    """What a run did.
-
-    dropped: parts of the cache that could not be read. checked: cached rows computed again.
-    Seconds may overlap: reading and cutting happen while the device computes. ceiling: rows a
-    second of the network alone, in the same run; 0 where it was too short to tell.
-    """
-
-    wanted: int = 0
-    computed: int = 0
-    checked: int = 0
-    dropped: int = 0
-    seconds: float = 0.0
-    reading: float = 0.0
-    cutting: float = 0.0
-    computing: float = 0.0
-    writing: float = 0.0
-    ceiling: float = 0.0
-
-    def __str__(self) -> str:
-        text = f"{self.wanted:,} rows, {self.computed:,} computed, the rest cached"
-        if self.dropped:
-            text += f" ({self.dropped} unreadable parts of the cache were dropped)"
-        if self.computed:
-            steps = ("reading", "cutting", "computing", "writing")
-            shares = ", ".join(f"{name} {getattr(self, name) / self.seconds:.0%}" for name in steps)
-            rate = self.computed / self.seconds
-            text += f"; {rate:,.1f} rows/s; of the time: {shares}"
-            if self.ceiling:
-                text += (
-                    f"; {rate / self.ceiling:.0%} of the {self.ceiling:,.1f} of the network alone"
-                )
-        return text
-
-
 def extract(
     images: Images,
     folder: Path,
     members: Iterable[Member],
     plan: Plan,
     dtype: str,
-    share: Share = Share(),
+    share: Share = ALONE,
 ) -> list[Counts]:
     """Writes `<folder>/<split>.h5` for every split that has images: features [N, V, D].
 
@@ -143,12 +95,9 @@ def extract(
     provenances: list[dict[str, Any]] = []
     counts: list[Counts] = []
     with ExitStack() as locks:
-        for name, runtime, own in members:
-            provenance = {
-                **own,
-                **runtime.provenance,
-                "extraction": {"version": VERSION, "corner_side": CORNER_SIDE},
-            }
+        for member in members:
+            name, runtime, _ = member
+            provenance = row_provenance(member)
             if provenance in provenances:
                 raise UserError(f"'{name}' is the same backbone as another that it stands beside")
             cache_folder = cache_root() / ROWS / cache_name(provenance, dtype)
@@ -174,6 +123,15 @@ def extract(
                 joined(provenances),
             )
     return counts
+
+
+def row_provenance(member: Member) -> dict[str, Any]:
+    """Plain JSON that determines a member's rows: the backbone, its runtime, and how we cut."""
+    return {
+        **member.provenance,
+        **member.runtime.provenance,
+        "extraction": {"version": VERSION, "corner_side": CORNER_SIDE},
+    }
 
 
 def fill(
@@ -214,7 +172,7 @@ def fill(
     held_rows: list[np.ndarray] = []
 
     def write() -> None:
-        with _timed(counts, "writing"):
+        with counts.timed("writing"):
             cache.add(
                 np.array(held_keys, cache.record["key"]), _cast(np.concatenate(held_rows), cache)
             )
@@ -225,7 +183,7 @@ def fill(
     with tqdm(total=len(todo), desc=label, unit="row", disable=quiet) as bar:
         batches = _ahead(_batches(todo, pixels, splits, runtime.batch_size, counts))
         for keys, pending in _submitted(runtime, batches, counts):
-            with _timed(counts, "computing"):
+            with counts.timed("computing"):
                 held_rows.append(pending()[: len(keys)])
             held_keys.extend(keys)
             counts.computed += len(keys)
@@ -305,11 +263,11 @@ def _batches(
             rows = np.flatnonzero(asked.any(axis=1))
             if not len(rows):
                 continue
-            with _timed(counts, "reading"):
+            with counts.timed("reading"):
                 images = pixels[wanted.positions[start:stop][rows]]
             for row, image in zip(rows, images, strict=True):
                 for column in np.flatnonzero(asked[row]):
-                    with _timed(counts, "cutting"):
+                    with counts.timed("cutting"):
                         shown = render(image, views[row][column])
                     batch_keys, batch = waiting[shown.shape[0]]
                     batch_keys.append(keys[row, column])
@@ -327,7 +285,7 @@ def _submitted(
     """The keys of each batch with what is pending; by then the next batch is submitted too."""
     begun: deque[tuple[list[bytes], Pending]] = deque()
     for keys, batch in batches:
-        with _timed(counts, "computing"):
+        with counts.timed("computing"):
             begun.append((keys, runtime.submit(filled(batch, runtime.batch_size))))
         if len(begun) == 2:
             yield begun.popleft()
@@ -374,14 +332,6 @@ def _check(
         error = np.linalg.norm(old - fresh, axis=1) / (np.linalg.norm(fresh, axis=1) + 1e-12)
         worst = max(worst, float(error.max()))
     return sum(len(keys) for keys, _ in asked.values()), worst
-
-
-@contextmanager
-def _timed(counts: Counts, name: str) -> Iterator[None]:
-    """Adds the seconds spent inside to one of the counts."""
-    began = time.perf_counter()
-    yield
-    setattr(counts, name, getattr(counts, name) + time.perf_counter() - began)
 
 
 def _ahead(items: Iterator[T]) -> Iterator[T]:

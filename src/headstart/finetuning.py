@@ -7,6 +7,7 @@ start doesn't spoil the features. Inan's two phases (section 4) are the same.
 from pathlib import Path
 from typing import Any
 
+import timm
 import torch
 from timm.layers.norm_act import freeze_batch_norm_2d
 from timm.models import group_parameters
@@ -90,6 +91,15 @@ def joined(backbone: LoadedBackbone, head: Head) -> nn.Module:
     classifier.weight.data.copy_(torch.from_numpy(weight))
     classifier.bias.data.copy_(torch.from_numpy(bias))
     return freeze_batch_norm_2d(network).requires_grad_(True)
+
+
+def rebuilt(identity: dict[str, Any], num_classes: int) -> nn.Module:
+    """The network, without its weights, that a model of `finetune` was saved from."""
+    backbone = identity["backbone"]
+    network = timm.create_model(
+        backbone["architecture"], num_classes=num_classes, **backbone["model_args"]
+    )
+    return freeze_batch_norm_2d(network)
 
 
 def freeze(network: nn.Module, layers: int) -> None:

@@ -88,6 +88,12 @@ def build(chosen: params.Network, recipe: params.Recipe, num_classes: int) -> nn
     return network
 
 
+def rebuilt(identity: dict[str, Any], num_classes: int) -> nn.Module:
+    """The network, without its weights, that a model of `train_scratch` was saved from."""
+    chosen = identity["scratch"]
+    return CONSTRUCTORS[chosen["network"]](num_classes, **chosen["arguments"])
+
+
 def load_trunk(network: nn.Module, zoo: params.Backbone) -> tuple[tuple[float, ...], ...]:
     """Puts a backbone's weights into the network's `trunk`; returns the mean and std it wants.
 

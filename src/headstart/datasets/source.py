@@ -51,18 +51,18 @@ class Source:
             raise UserError(f"{self.path / name} can't be read: {error}") from None
 
 
-def open_source(path: Path) -> Source:
-    """The folder or .zip at `path`.
+def open_source(path: Path, key: str = "dataset.path") -> Source:
+    """The folder or .zip at `path`, which a user named as `key`.
 
     Raises:
         UserError: it is neither, or can't be read; a name in it is not Unicode, or stands there
             twice.
     """
     try:
-        names, read = _opened(path)
+        names, read = _opened(path, key)
     except OSError as error:
         raise UserError(
-            f"dataset.path: {error.filename or path} can't be read ({error.strerror}); "
+            f"{key}: {error.filename or path} can't be read ({error.strerror}); "
             "let yourself read it, or move it elsewhere"
         ) from None
     names.sort()
@@ -80,21 +80,21 @@ def is_image(name: str) -> bool:
     return name.lower().endswith(IMAGE_EXTENSIONS)
 
 
-def _opened(path: Path) -> tuple[list[str], Callable[[str], bytes]]:
+def _opened(path: Path, key: str) -> tuple[list[str], Callable[[str], bytes]]:
     """The names in the folder or .zip at `path`, unsorted, and what reads them."""
     if path.is_dir():
         return list(_walk(path, "", frozenset())), _folder_reader(path)
     if not path.exists():
-        raise UserError(f"dataset.path: {path} doesn't exist; name your folder or .zip")
+        raise UserError(f"{key}: {path} doesn't exist; name your folder or .zip")
     with path.open("rb"):  # is_zipfile would take what may not be read for another kind of file
         pass
     if not zipfile.is_zipfile(path):
-        raise UserError(f"dataset.path: {path} is neither a folder nor a .zip")
+        raise UserError(f"{key}: {path} is neither a folder nor a .zip")
     try:
         archive = zipfile.ZipFile(path)
     except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
         raise UserError(
-            f"dataset.path: {path} is a damaged .zip ({error}); copy or download it again"
+            f"{key}: {path} is a damaged .zip ({error}); copy or download it again"
         ) from None
     return list(_zip_names(archive)), _zip_reader(archive)
 

@@ -43,7 +43,7 @@ class Adam:
 
     @torch.no_grad()
     def step(self, rates: Tensor) -> None:
-        """One step down the tensors' gradients, which it clears. rates: [M]."""
+        """One step down the tensors' gradients, which it changes. rates: [M]."""
         self.steps += 1
         # The moments' bias is taken out of the rate, and put into epsilon, not out of each moment.
         unbias1, unbias2 = (1 - beta**self.steps for beta in BETAS)
@@ -67,4 +67,3 @@ class Adam:
                 m.lerp_(g, 1 - BETAS[0])
                 v.mul_(BETAS[1]).addcmul_(g, g, value=1 - BETAS[1])
                 p.addcdiv_(m * rate, v.sqrt().add_(epsilon), value=-1)
-            state.tensor.grad = None

@@ -91,7 +91,7 @@ def fit(recipe: params.Head, train: Features, tune: Features, device: str = "aut
 
 def save(folder: Path, fitted: Fitted) -> None:
     """The head; its curve where it has epochs and its surface where there was a choice."""
-    head.save(folder / "head.safetensors", fitted.head)
+    head.save(folder / head.FILE, fitted.head)
     if fitted.curve:
         curve.write(folder / "curve.tsv", fitted.curve)
         curve.draw(folder / "curve.svg", fitted.curve)

@@ -23,6 +23,9 @@ Recipe = params.LinearHead | params.MLPHead
 PER_MODEL = ("learning_rate", "learning_rate_decay", "weight_decay", "label_smoothing")
 """What models that are trained at once may differ in."""
 
+SLICE = 1 << 18
+"""Scores whose loss is computed at once on a CPU: 1 MB, a core's cache."""
+
 
 @torch.no_grad()
 def smoothed_cross_entropy(
@@ -31,7 +34,7 @@ def smoothed_cross_entropy(
     """Cross-entropy against eq. 1 of Milani, q = smoothing / C + (1 - smoothing) at the label.
 
     logits: [B, M, C]. labels, weights: [B]. smoothing: [M]. Returns the weighted losses [B, M] and
-    the gradient [B, M, C] of their mean over the batch, which is weight * (softmax - q) / B.
+    the gradient [B, M, C] of their sum, which is weight * (softmax - q).
     """
     batch, models, classes = logits.shape
     at_label = labels[:, None, None].expand(batch, models, 1)
@@ -40,7 +43,7 @@ def smoothed_cross_entropy(
     losses = -((1 - smoothing) * hit + smoothing * log_p.mean(dim=2))
     gradient = log_p.exp_().sub_((smoothing / classes)[:, None])
     gradient.scatter_add_(2, at_label, (smoothing - 1)[None, :, None].expand(batch, models, 1))
-    return losses * weights[:, None], gradient.mul_((weights / batch)[:, None, None])
+    return losses * weights[:, None], gradient.mul_(weights[:, None, None])
 
 
 class Tally:
@@ -60,6 +63,25 @@ class Tally:
     def means(self) -> list[list[float]]:
         """Loss and top-1 accuracy of each model."""
         return (self.sums / self.images).T.tolist()
+
+
+@torch.no_grad()
+def descent(
+    logits: Tensor, labels: Tensor, smoothing: Tensor, weights: Tensor, tally: Tally
+) -> Tensor:
+    """The gradient of the mean loss, which takes the place of logits [B, M, C].
+
+    Slice by slice, so that on a CPU what a slice needs stays in its cache; `tally` is told of all.
+    """
+    batch, scores = len(logits), logits[0].numel()
+    rows = max(1, SLICE // scores) if logits.device.type == "cpu" else batch
+    for part, label, weight in zip(
+        *(t.split(rows) for t in (logits, labels, weights)), strict=True
+    ):
+        losses, gradient = smoothed_cross_entropy(part, label, smoothing, weight)
+        tally.add(losses, part, label)
+        torch.div(gradient, batch, out=part)
+    return logits
 
 
 def train(recipes: Sequence[Recipe], task: Task) -> list[Candidate]:
@@ -90,17 +112,11 @@ def train(recipes: Sequence[Recipe], task: Task) -> list[Candidate]:
             met, seen = (Tally(len(recipes), device) for _ in range(2))
             for x, labels in train.shuffled(shared.batch_size, order):
                 logits = network(x, training=True)
-                losses, gradient = smoothed_cross_entropy(
-                    logits, labels, smoothing, weights[labels]
-                )
-                logits.backward(gradient)
+                network.backward(descent(logits, labels, smoothing, weights[labels], met))
                 adam.step(rates)
-                met.add(losses, logits, labels)
-            with torch.no_grad():
-                for x, labels in tune.whole(shared.batch_size):
-                    logits = network(x, training=False)
-                    losses, _ = smoothed_cross_entropy(logits, labels, smoothing, weights[labels])
-                    seen.add(losses, logits, labels)
+            for x, labels in tune.whole(shared.batch_size):
+                logits = network(x, training=False)
+                descent(logits, labels, smoothing, weights[labels], seen)
             for curve, of_train, of_tune in zip(curves, met.means(), seen.means(), strict=True):
                 curve.append(Epoch(epoch + 1, *of_train, *of_tune))
             bar.set_postfix(tune=f"{max(curve[-1].tune_top1 for curve in curves):.1%}")

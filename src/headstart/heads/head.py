@@ -19,6 +19,9 @@ from headstart.files import replacing
 from headstart.h5 import ClassLabel
 from headstart.heads.models import MODELS, Model
 
+FILE = "head.safetensors"
+"""In the folder of a run's model."""
+
 ROWS = 4096
 """Of features that are held as float32 at a time."""
 

@@ -4,15 +4,13 @@ Resizing happens here, on the device where that is a GPU: what interpolation inv
 stored. Batches have one fixed size: a row's bits must not depend on what it was computed beside.
 """
 
-import shutil
 from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
-import torch
 
 from headstart.backbones import LoadedBackbone
-from headstart.errors import UserError
+from headstart.devices import device_named
 from headstart.runtime.cpu import CPURuntime
 from headstart.runtime.cuda import CUDARuntime
 
@@ -54,7 +52,7 @@ def start(
         UserError: as `check`; or the network doesn't give one vector an image.
     """
     check(device, precision)
-    return RUNTIMES[_found(device)](backbone, batch_size, precision)
+    return RUNTIMES[device_named(device, "extract").type](backbone, batch_size, precision)
 
 
 def check(device: str, precision: str) -> None:
@@ -63,22 +61,7 @@ def check(device: str, precision: str) -> None:
     Raises:
         UserError: it isn't so.
     """
-    RUNTIMES[_found(device)].check(precision)
-
-
-def _found(device: str) -> str:
-    if device == "cpu":
-        return "cpu"
-    if torch.cuda.is_available():
-        return "cuda"
-    if device == "cuda":
-        raise UserError("extract.device is cuda, but torch sees no GPU; set it to auto or cpu")
-    if shutil.which("nvidia-smi"):
-        raise UserError(
-            "there is a GPU here that torch can't use (its build or the driver doesn't fit); "
-            "mend that, or set extract.device to cpu to do without it"
-        )
-    return "cpu"
+    RUNTIMES[device_named(device, "extract").type].check(precision)
 
 
 def compute(runtime: Runtime, images: np.ndarray) -> np.ndarray:
