@@ -1,6 +1,7 @@
 """Sections of extract: the zoo of backbones, and what is extracted."""
 
 import re
+import sys
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -120,10 +121,13 @@ def check_architecture(name: str) -> None:
 def timm_architectures() -> frozenset[str]:
     """The names that timm and `headstart.pixels` register, read from their source: importing timm
     takes many seconds.
+
+    Raises:
+        ValueError: this Python isn't the project's.
     """
     spec = find_spec("timm")
-    assert spec is not None
-    assert spec.origin is not None
+    if spec is None or spec.origin is None:
+        raise ValueError(f"{sys.executable} has no timm; start DVC and stages through `uv run`")
     registered = re.compile(r"^@register_model\ndef (\w+)\(", re.MULTILINE)
     sources = Path(spec.origin).parent.joinpath("models").glob("*.py")
     return frozenset(
