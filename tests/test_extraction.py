@@ -18,9 +18,9 @@ from headstart import features, h5
 from headstart.counts import Counts
 from headstart.errors import UserError
 from headstart.extraction import Member, extract
+from headstart.features import parted
 from headstart.h5 import ClassLabel, Examples
 from headstart.images import Images, digest
-from headstart.rows import parted
 from headstart.runtime import Pending, filled
 from headstart.runtime.cuda import in_chunks
 from headstart.sharing import ALONE, Share

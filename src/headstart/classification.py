@@ -19,14 +19,13 @@ from headstart.decode import BadImage, decode
 from headstart.devices import device_named
 from headstart.errors import UserError
 from headstart.extraction import Member, row_provenance
-from headstart.features import Features
+from headstart.features import Features, joined
 from headstart.h5 import UNLABELLED, ClassLabel, Examples
 from headstart.heads import head as heads
 from headstart.images import Fit, to_square
 from headstart.parallel import mapped
 from headstart.params import Backbone, Extract
 from headstart.predictions import Predictions
-from headstart.rows import joined
 from headstart.training import logits_of
 from headstart.views import WHOLE
 

@@ -23,6 +23,7 @@ from tqdm import tqdm
 from headstart import h5
 from headstart.counts import Counts
 from headstart.errors import UserError
+from headstart.features import joined
 from headstart.h5 import Examples
 from headstart.images import Images
 from headstart.manifest import SPLITS
@@ -31,7 +32,6 @@ from headstart.rows import (
     RowCache,
     cache_name,
     cache_root,
-    joined,
     make,
     remove_unfinished,
     writing,

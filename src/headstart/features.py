@@ -110,3 +110,13 @@ def whole(features: Features) -> Features:
     values = features.values
     first = replace(values, views=1) if isinstance(values, OnDisk) else values[:, :1]
     return replace(features, values=first, views=features.views[:1])
+
+
+def joined(provenances: list[dict[str, Any]]) -> dict[str, Any]:
+    """The provenance of features that stand side by side; of one's alone its own."""
+    return provenances[0] if len(provenances) == 1 else {"concatenation": provenances}
+
+
+def parted(provenance: dict[str, Any]) -> list[dict[str, Any]]:
+    """The provenances that were `joined`: one for each cache that the features came from."""
+    return provenance.get("concatenation", [provenance])

@@ -8,7 +8,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from headstart import h5
-from headstart.rows import QUANTISED, ROWS, TRAINING, cache_name, parted
+from headstart.features import parted
+from headstart.rows import QUANTISED, ROWS, TRAINING, cache_name
 
 
 @dataclass(frozen=True)

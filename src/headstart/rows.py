@@ -49,16 +49,6 @@ def cache_name(provenance: dict[str, Any], dtype: str) -> str:
     return f"{provenance['architecture']}-{digest}"
 
 
-def joined(provenances: list[dict[str, Any]]) -> dict[str, Any]:
-    """The provenance of features that stand side by side; of one's alone its own."""
-    return provenances[0] if len(provenances) == 1 else {"concatenation": provenances}
-
-
-def parted(provenance: dict[str, Any]) -> list[dict[str, Any]]:
-    """The provenances that were `joined`: one for each cache that the features came from."""
-    return provenance.get("concatenation", [provenance])
-
-
 def writing(folder: Path, writer: int) -> FileLock:
     """What a process holds while it writes parts as `writer`: one at a time, in a cache."""
     return FileLock(folder / f"lock-{writer}")

@@ -34,7 +34,12 @@ def test_linear_keeps_up_with_logistic_regression():
 def test_a_head_costs_the_features_that_it_looked_at(train_views: str, passes: int):
     tune = blobs.features(40, views=3, split="tune")
     recipe = blobs.recipe("ridge", strengths=[1.0, 10.0], train_views=train_views)
-    assert fit(recipe, blobs.features(60, views=3), tune).head.passes == passes
+    train = blobs.features(60, views=3)
+    assert fit(recipe, train, tune).head.passes == passes
+
+    two = {"concatenation": [{"weights": "a"}, {"weights": "b"}]}
+    train, tune = (replace(features, provenance=two) for features in (train, tune))
+    assert fit(recipe, train, tune).head.passes == 2 * passes
 
 
 def test_a_class_without_training_images_is_named():

@@ -8,7 +8,8 @@ import pytest
 from filelock import FileLock
 
 from headstart import h5
-from headstart.rows import QUANTISED, ROWS, RowCache, cache_name, joined
+from headstart.features import joined
+from headstart.rows import QUANTISED, ROWS, RowCache, cache_name
 from tests.cases import examples, run_stage
 
 PROVENANCE = {"architecture": "resnet50", "weights": "aa"}

@@ -11,7 +11,7 @@ from headstart import params
 from headstart.calibration import fit_temperature
 from headstart.devices import device_named
 from headstart.errors import UserError
-from headstart.features import Features, whole
+from headstart.features import Features, parted, whole
 from headstart.heads import (
     candidates,
     closed_form,
@@ -76,7 +76,8 @@ def fit(recipe: params.Head, train: Features, tune: Features, device: str = "aut
         train.examples.classes,
         train.provenance,
         temperature=1,
-        passes=len(train.examples) * len(train.views) + len(tune.examples),
+        passes=len(parted(train.provenance))
+        * (len(train.examples) * len(train.views) + len(tune.examples)),
     )
     logits = untempered.logits(whole(tune))[:, 0]
     temperature = fit_temperature(softmax(logits, axis=1), tune.examples.labels)

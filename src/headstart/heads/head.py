@@ -68,7 +68,8 @@ class Standardization:
 class Head:
     """A model and what it was trained on; it applies to features of the same origin only.
 
-    passes: how many features were looked at to train and choose it; each took the backbone a pass.
+    passes: how many features were looked at to train and choose it; each took the backbone a pass,
+    or each of the backbones that stand side by side.
 
     classes: what the model's C scores stand for. provenance: of the features it was trained on.
     temperature: divides the logits of a whole image before a softmax that is to be believed; it was
