@@ -28,10 +28,14 @@ def table(seconds: dict[str, list[float]], baseline: str, items: int, unit: str)
     for name, spent in seconds.items():
         rates = sorted(items / s for s in spent)
         lines.append(
-            f"| {name} | {items / median(spent):,.1f} | {rates[0]:,.1f} to {rates[-1]:,.1f} "
+            f"| {name} | {_rate(items / median(spent))} | {_rate(rates[0])} to {_rate(rates[-1])} "
             f"| {base / median(spent):.2f} |"
         )
     return "\n".join(lines)
+
+
+def _rate(value: float) -> str:
+    return f"{value:,.1f}" if value >= 10 else f"{value:.3g}"
 
 
 def machine() -> str:
