@@ -30,6 +30,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.timing import alternate, machine, table
 from headstart import backbones, datasets, extraction, images, params, runtime
 from headstart.counts import Counts
+from headstart.members import Member
 from headstart.prepare import prepare
 from headstart.wanted import Plan
 
@@ -162,7 +163,7 @@ def ours(
             manifest, _ = prepare(dataset, checks)
             images.write(out / "images.h5", manifest, dataset.read, 299, "crop", 10**8)
             with images.open_images(out / "images.h5") as stored:
-                member = extraction.Member(name, started, loaded.provenance)
+                member = Member(name, started, loaded.provenance)
                 counts.extend(extraction.extract(stored, out, [member], Plan(False, 0), "float32"))
             return time.perf_counter() - began
 

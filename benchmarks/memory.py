@@ -37,6 +37,7 @@ def extract(count: int, folder: Path) -> float:
     from headstart import extraction, images
     from headstart.h5 import ClassLabel, Examples
     from headstart.images import Images
+    from headstart.members import Member
     from headstart.wanted import Plan
 
     with h5py.File(folder / "images.h5", "w") as file:
@@ -54,7 +55,7 @@ def extract(count: int, folder: Path) -> float:
             np.full((count, 4), np.nan, np.float32),
             Examples(ids, np.arange(count) % 200, [ClassLabel(str(c), str(c)) for c in range(200)]),
         )
-        member = extraction.Member("", StandIn(), {"architecture": "stand-in"})
+        member = Member("", StandIn(), {"architecture": "stand-in"})
         extraction.extract(stored, folder, [member], Plan(False, 0), "float16")
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 

@@ -17,17 +17,13 @@ def classify(args: argparse.Namespace, params: Params) -> str:
     if not names:
         raise UserError(f"--new: {args.new} holds no images")
     model = classification.load(args.model, params.backbones, params.extract)
+    tune = predictions.load(args.predictions / "tune.h5")
     with open_images(args.images) as images:
+        classification.check(model, images, tune)
         side = images.pixels.shape[1]
+    shown = classification.read(source, names, side, params.resize.fit, params.prepare.max_pixels)
     answers = classification.classify(
-        model,
-        predictions.load(args.predictions / "tune.h5"),
-        params.evaluate.coverage,
-        source,
-        names,
-        side,
-        params.resize.fit,
-        params.prepare.max_pixels,
+        model, tune, params.evaluate.coverage, shown, params.extract.batch_size
     )
     problems = 0
     with files.table(args.table) as table:

@@ -1,14 +1,13 @@
 """Images through one frozen backbone: a feature vector for every view of every image, cached."""
 
 import argparse
-from typing import Any
 
 from headstart.params import Backbone, Params
 from stages import entry, parser, run
 
 
 def extract(args: argparse.Namespace, params: Params) -> str:
-    from headstart import backbones, extraction, runtime
+    from headstart import backbones, extraction, members, runtime
     from headstart.images import open_images
     from headstart.precision import median_cosine
     from headstart.sharing import Share
@@ -18,24 +17,20 @@ def extract(args: argparse.Namespace, params: Params) -> str:
     chosen = entry(params.backbones, "zoo", args.backbone)
     # A wrong weights file of the last backbone is found before the first one's hours of work.
     active = (params.backbones[alias] for alias in params.extract.backbones)
-    for backbone in {name: b for members in active for name, b in members.items()}.values():
+    for backbone in {name: b for group in active for name, b in group.items()}.values():
         backbones.check(backbone)
         runtime.check(params.extract.device, backbone.precision)
-    device, batch_size = params.extract.device, params.extract.batch_size
 
-    def start(backbone: Backbone) -> tuple[runtime.Runtime, dict[str, Any]]:
-        loaded = backbones.load(backbone)
-        started = runtime.start(loaded, device, batch_size, backbone.precision)
-        return started, loaded.provenance
+    def start(name: str, backbone: Backbone) -> members.Member:
+        return members.start(name, backbone, params.extract)
 
-    # Lazy: a concatenation's members are loaded one after another.
-    members = (extraction.Member(name, *start(backbone)) for name, backbone in chosen.items())
     rank = f" (process {share.rank} of {share.world})" if share.world > 1 else ""
     with open_images(args.images) as images:
         counts = extraction.extract(
             images,
             args.features,
-            members,
+            # Lazy: a concatenation's members are loaded one after another.
+            (start(name, backbone) for name, backbone in chosen.items()),
             Plan(params.extract.ten_crop, params.extract.augmented_views),
             params.extract.dtype,
             share,
@@ -45,7 +40,8 @@ def extract(args: argparse.Namespace, params: Params) -> str:
             cost = ""
             if backbone.precision != "float32" and count.computed and share.rank == 0:
                 exact = backbone.model_copy(update={"precision": "float32"})
-                cosine = median_cosine(images, start(backbone)[0], start(exact)[0])
+                ours, exactly = (start(name, one).runtime for one in (backbone, exact))
+                cosine = median_cosine(images, ours, exactly)
                 cost = f"; {backbone.precision}, median cosine with float32 {cosine:.4f}"
             told.append(f"{name}{rank}: {count}{cost}")
     return "; ".join(told)

@@ -10,6 +10,7 @@ from headstart.errors import UserError
 @pytest.mark.parametrize("there", [True, False])
 def test_auto_is_the_gpu_where_there_is_one(there: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: there)
+    monkeypatch.setattr("shutil.which", lambda _: None)
     assert device_named("auto", "finetune").type == ("cuda" if there else "cpu")
     assert device_named("cpu", "finetune").type == "cpu"
 

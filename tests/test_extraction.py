@@ -17,10 +17,11 @@ import torch
 from headstart import features, h5
 from headstart.counts import Counts
 from headstart.errors import UserError
-from headstart.extraction import Member, extract
+from headstart.extraction import extract
 from headstart.features import parted
 from headstart.h5 import ClassLabel, Examples
 from headstart.images import Images, digest
+from headstart.members import Member
 from headstart.runtime import Pending, filled
 from headstart.runtime.cuda import in_chunks
 from headstart.sharing import ALONE, Share

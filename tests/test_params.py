@@ -236,7 +236,7 @@ def test_the_architectures_read_from_source_are_those_that_timm_registers() -> N
 
 
 def test_another_python_than_the_projects_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(params.backbones, "find_spec", lambda _: None)
+    monkeypatch.setattr("headstart.params.backbones.find_spec", lambda _: None)
     params.timm_architectures.cache_clear()
     with pytest.raises(UserError, match="has no timm; start DVC and stages through `uv run`"):
         params.load(SHIPPED)

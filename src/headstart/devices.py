@@ -23,7 +23,8 @@ def device_named(name: str, stage: str) -> torch.device:
         raise UserError(f"{stage}.device is cuda, but torch sees no GPU; set it to auto or cpu")
     if shutil.which("nvidia-smi"):
         raise UserError(
-            f"there is a GPU here that torch can't use (its build or the driver doesn't fit); "
+            f"there is a GPU here that torch can't use (its build or the driver "
+            f"doesn't fit, or CUDA_VISIBLE_DEVICES hides it); "
             f"mend that, or set {stage}.device to cpu to do without it"
         )
     return torch.device("cpu")

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import h5py
 import numpy as np
@@ -27,6 +27,7 @@ from headstart.features import joined
 from headstart.h5 import Examples
 from headstart.images import Images
 from headstart.manifest import SPLITS
+from headstart.members import Member
 from headstart.rows import (
     ROWS,
     RowCache,
@@ -56,17 +57,6 @@ CEILING_BATCHES = 50
 """Batches from which on it is worth two more to learn what the network alone would take."""
 
 T = TypeVar("T")
-
-
-class Member(NamedTuple):
-    """A backbone on its device.
-
-    name: of its bar. provenance: what determines its features (backbones.LoadedBackbone).
-    """
-
-    name: str
-    runtime: Runtime
-    provenance: dict[str, Any]
 
 
 def extract(
@@ -174,7 +164,8 @@ def fill(
     def write() -> None:
         with counts.timed("writing"):
             cache.add(
-                np.array(held_keys, cache.record["key"]), _cast(np.concatenate(held_rows), cache)
+                np.array(held_keys, cache.record["key"]),
+                cast(np.concatenate(held_rows), cache.dtype),
             )
         held_keys.clear()
         held_rows.clear()
@@ -292,15 +283,20 @@ def _submitted(
     yield from begun
 
 
-def _cast(rows: np.ndarray, cache: RowCache) -> np.ndarray:
+def cast(rows: np.ndarray, dtype: str) -> np.ndarray:
+    """The same features in another dtype.
+
+    Raises:
+        UserError: one of them doesn't fit, or isn't finite.
+    """
     with np.errstate(over="ignore"):
-        cast = rows.astype(cache.record["row"].base)
-    if not np.isfinite(cast).all():
+        made = rows.astype(dtype)
+    if not np.isfinite(made).all():
         raise UserError(
-            f"a feature of magnitude {np.abs(rows).max():.3g} doesn't fit {cast.dtype}: "
+            f"a feature of magnitude {np.abs(rows).max():.3g} doesn't fit {dtype}: "
             f"set extract.dtype to float32, or look at the weights if it isn't finite"
         )
-    return cast
+    return made
 
 
 def _check(

@@ -89,6 +89,7 @@ class RowCache:
     def __init__(self, folder: Path, width: int, dtype: str, writer: int = 0) -> None:
         self.folder = folder
         self.writer = writer
+        self.dtype = dtype
         self.record = np.dtype([("key", f"S{KEY_BYTES}"), ("row", dtype, (width,))])
         self.dropped = 0
         self._forget()

@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from headstart.errors import UserError
+from headstart.heads import gradient
 from headstart.heads.class_weights import class_weights
 from headstart.heads.fit import fit
 from headstart.heads.gradient import smoothed_cross_entropy
@@ -39,7 +40,7 @@ def test_loss_and_gradient_are_torch_s(batch: int, smoothing: list[float], class
     draw = torch.Generator().manual_seed(seed)
     logits = 3 * torch.randn(batch, len(smoothing), classes, generator=draw)
     labels = torch.randint(classes, (batch,), generator=draw)
-    losses, gradient = smoothed_cross_entropy(
+    losses, slope = smoothed_cross_entropy(
         logits, labels, torch.tensor(smoothing), torch.ones(batch)
     )
     for m, eps in enumerate(smoothing):
@@ -48,7 +49,7 @@ def test_loss_and_gradient_are_torch_s(batch: int, smoothing: list[float], class
             losses[:, m], F.cross_entropy(z, labels, label_smoothing=eps, reduction="none").detach()
         )
         F.cross_entropy(z, labels, label_smoothing=eps).backward()
-        torch.testing.assert_close(gradient[:, m] / batch, z.grad, rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(slope[:, m] / batch, z.grad, rtol=1e-4, atol=1e-6)
 
 
 def test_training_is_torch_s_own_adam_loss_and_decay():
@@ -126,6 +127,52 @@ def test_networks_give_the_logits_of_their_models(activation: str):
     logits = network(x, training=False).detach()
     for m, model in enumerate(network.models()):
         np.testing.assert_allclose(model(x.numpy()), logits[:, m], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+@pytest.mark.parametrize("hidden", [[], [7], [7, 6]])
+def test_gradients_are_autograd_s_in_slices_and_smaller_batches(
+    hidden: list[int], dropout: float, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(gradient, "SLICE", 30)
+    cpu = torch.device("cpu")
+    draw = torch.Generator().manual_seed(0)
+    smoothing = torch.tensor([0.0, 0.1, 0.4])
+    network, theirs = (Network(3, [5, *hidden, 4], "tanh", dropout, 0, cpu) for _ in range(2))
+    for ours, copy in zip(
+        (*network.weights, *network.biases), (*theirs.weights, *theirs.biases), strict=True
+    ):
+        ours.data.copy_(torch.randn(ours.shape, generator=draw))
+        copy.data.copy_(ours.data)
+
+    for batch in (8, 3, 8):
+        x = torch.randn(batch, 5, generator=draw)
+        labels = torch.randint(4, (batch,), generator=draw)
+        weights = 1 + torch.rand(batch, generator=draw)
+        tally = gradient.Tally(3, cpu)
+        logits = network(x, training=True)
+        network.backward(gradient.descent(logits, labels, smoothing, weights, tally))
+        network(torch.randn(8, 5), training=False)  # what tune does in between
+
+        h = theirs._dropped(x)[:, None].expand(batch, 3, 5)
+        for layer, (weight, bias) in enumerate(zip(theirs.weights, theirs.biases, strict=True)):
+            h = theirs._dropped(torch.tanh(h)) if layer else h
+            h = torch.einsum("bmi,moi->bmo", h, weight) + bias
+        losses = torch.stack(
+            [
+                F.cross_entropy(h[:, m], labels, label_smoothing=float(eps), reduction="none")
+                for m, eps in enumerate(smoothing)
+            ]
+        )
+        for tensor in (*theirs.weights, *theirs.biases):
+            tensor.grad = None
+        (losses * weights).mean(dim=1).sum().backward()
+        torch.testing.assert_close(
+            torch.tensor(tally.means())[:, 0], (losses * weights).mean(dim=1).detach()
+        )
+        for kind in ("weights", "biases"):
+            for ours, copy in zip(getattr(network, kind), getattr(theirs, kind), strict=True):
+                torch.testing.assert_close(ours.grad, copy.grad, rtol=1e-4, atol=1e-5)
 
 
 def test_dropout_drops_its_share_and_keeps_the_mean():

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors import safe_open
+from safetensors.numpy import save
 from scipy.special import softmax
 
 from headstart import h5, predictions
@@ -86,11 +88,16 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def classify(
-    monkeypatch: pytest.MonkeyPatch, folder: Path, run: str, new: str = "new", **sections: Any
+    monkeypatch: pytest.MonkeyPatch,
+    folder: Path,
+    run: str,
+    new: str = "new",
+    of: str | None = None,
+    **sections: Any,
 ) -> list[dict[str, str]]:
-    """The rows of the table."""
+    """The rows of the table. of: the run whose predictions are given, if not `run`."""
     arguments = ("--images", "images.h5", "--new", new, "--table", "table.tsv")
-    own = ("--model", f"models/{run}", "--predictions", f"predictions/{run}")
+    own = ("--model", f"models/{run}", "--predictions", f"predictions/{of or run}")
     cases.run_stage(monkeypatch, folder, "classify", *arguments, *own, **{**SECTIONS, **sections})
     with (folder / "table.tsv").open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file, dialect="excel-tab"))
@@ -156,7 +163,12 @@ def test_a_zip_with_larger_and_with_damaged_images(
             {"zoo": {**SECTIONS["zoo"], "tiny": {**TINY, "seed": 7}}},
             r"the head was trained on other features \(weights: .*train it again",
         ),
-        ("gone-linear", "new", {}, "zoo has no 'gone', the backbone of models/gone-linear"),
+        (
+            "gone-linear",
+            "new",
+            {},
+            "zoo has no 'gone': the model's folder has to be named <alias>-<head>",
+        ),
     ],
 )
 def test_what_a_user_can_put_right(
@@ -171,3 +183,26 @@ def test_what_a_user_can_put_right(
     with pytest.raises(SystemExit, match=said):
         classify(monkeypatch, trained, run, new, **changes)
     assert not (trained / "table.tsv").exists()
+
+
+def test_another_runs_predictions_are_refused(
+    trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(SystemExit, match="the predictions are not this model's of these images"):
+        classify(monkeypatch, trained, "tiny-linear", of="small")
+
+
+def test_a_network_of_other_code(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with safe_open(trained / "models/small/model.safetensors", "numpy") as file:
+        metadata = file.metadata()
+    (trained / "models/other").mkdir()
+    path = trained / "models/other/model.safetensors"
+    path.write_bytes(save({"weight": np.zeros(3)}, metadata))
+    with pytest.raises(SystemExit, match=r"other/model\.safetensors was saved by other code"):
+        classify(monkeypatch, trained, "other")
+    path.write_bytes(save({"weight": np.zeros(3)}))
+    with pytest.raises(SystemExit, match="is not a model of this version"):
+        classify(monkeypatch, trained, "other")
+    path.write_bytes(b"none")
+    with pytest.raises(SystemExit, match=r"can't be read .*; delete it and run"):
+        classify(monkeypatch, trained, "other")

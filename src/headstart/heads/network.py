@@ -19,6 +19,10 @@ ACTIVATIONS = {
 class Network:
     """weights: [M, out, in] a layer. biases: [M, out] a layer.
 
+    What the last call saw and made is kept for `backward`. The first layer is where the arithmetic
+    is, and its tensors are large: made anew in every step, they would cost a tenth of the time in
+    fresh pages, so it is computed by hand into the same memory.
+
     All M start the same. The last layer starts at zero, hidden ones as He et al. (2015) have it for
     ReLU; the same seed gives the same start and the same dropout whatever M.
     """
@@ -46,12 +50,14 @@ class Network:
             self.biases.append(torch.zeros(models, fan_out, device=device, requires_grad=True))
 
     def __call__(self, x: Tensor, training: bool) -> Tensor:
-        """Logits [B, M, C] of x [B, D], valid until the next call, which may change them."""
+        """Logits [B, M, C] of x [B, D], to be used up before the next call."""
         weight, bias = self.weights[0], self.biases[0]
-        self.x = self._dropped(x) if training else x
-        first = self._first(len(x))
+        if self.memory is None or len(self.memory) < len(x):
+            self.memory = torch.empty(len(x), *bias.shape, device=bias.device)
+        self.seen = self._dropped(x) if training else x
+        first = self.memory[: len(x)]  # [B, M, out]
         with torch.no_grad():
-            torch.addmm(bias.flatten(), self.x, weight.flatten(0, 1).T, out=first.flatten(1))
+            torch.addmm(bias.flatten(), self.seen, weight.flatten(0, 1).T, out=first.flatten(1))
         self.first = self.logits = first.detach().requires_grad_(training)
         with torch.set_grad_enabled(training):
             for weight, bias in zip(self.weights[1:], self.biases[1:], strict=True):
@@ -71,19 +77,8 @@ class Network:
         weight, bias = self.weights[0], self.biases[0]
         if weight.grad is None:
             weight.grad = torch.empty_like(weight)
-        torch.mm(gradient.flatten(1).T, self.x, out=weight.grad.flatten(0, 1))
+        torch.mm(gradient.flatten(1).T, self.seen, out=weight.grad.flatten(0, 1))
         bias.grad = gradient.sum(dim=0)
-
-    def _first(self, batch: int) -> Tensor:
-        """[batch, M, out] of the first layer, its memory the same in every call.
-
-        Most of the arithmetic is there, and its tensors are large: were they made anew in every
-        step, the system would spend a tenth of the time on fresh pages.
-        """
-        if self.memory is None or len(self.memory) < batch:
-            models, outputs = self.biases[0].shape
-            self.memory = torch.empty(batch, models, outputs, device=self.biases[0].device)
-        return self.memory[:batch]
 
     def _dropped(self, x: Tensor) -> Tensor:
         """x [B, D] or [B, M, D], the same places zero in all M (Srivastava et al., 2014)."""
