@@ -20,8 +20,8 @@ class Network:
     """weights: [M, out, in] a layer. biases: [M, out] a layer.
 
     What the last call saw and made is kept for `backward`. The first layer is where the arithmetic
-    is, and its tensors are large: made anew in every step, they would cost a tenth of the time in
-    fresh pages, so it is computed by hand into the same memory.
+    is, and its tensors are large: made anew in every step, they would cost time in fresh pages, so
+    it is computed by hand into the same memory.
 
     All M start the same. The last layer starts at zero, hidden ones as He et al. (2015) have it for
     ReLU; the same seed gives the same start and the same dropout whatever M.
