@@ -23,6 +23,7 @@ def trained(path: Path, network: str = "timm", arguments: dict = ARGUMENTS) -> P
     about = {
         "scratch": {"network": network, "arguments": arguments},
         "input": {"size": 56, "crop": 0.875, "mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6]},
+        "classes": [],
     }
     save_file(state, path, {"network": json.dumps(about)})
     return path

@@ -1,14 +1,13 @@
 """Making a network that was trained from scratch a backbone that comes with the project."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import timm
 import torch
-from safetensors import safe_open
 from safetensors.torch import save
 
+from headstart import end_to_end
 from headstart.errors import UserError
 from headstart.files import replacing
 
@@ -23,14 +22,12 @@ def bundle(model: Path, folder: Path) -> tuple[Path, dict[str, Any]]:
         UserError: it isn't such a file, or its network isn't one of timm's.
     """
     try:
-        with safe_open(model, "pt") as file:
-            about = json.loads((file.metadata() or {})["network"])
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        seen, chosen = about["input"], about["scratch"]
-    except (OSError, KeyError, ValueError) as error:
+        saved = end_to_end.load(model)
+        chosen = saved.identity["scratch"]
+    except (UserError, KeyError):
         raise UserError(
-            f"{model} isn't a network that train_scratch trained ({type(error).__name__}); give "
-            f"the model.safetensors in its folder of data/models"
+            f"{model} isn't a network that train_scratch trained; give the {end_to_end.MODEL} in "
+            f"its folder of data/models"
         ) from None
     if chosen["network"] != "timm":
         raise UserError(f"{chosen['network']} is no network of timm's, so it can't be a backbone")
@@ -38,20 +35,18 @@ def bundle(model: Path, folder: Path) -> tuple[Path, dict[str, Any]]:
     architecture = model_args.pop("architecture")
     with torch.device("meta"):
         extractor = timm.create_model(architecture, num_classes=0, **model_args)
-    kept = {
-        name: weights[name].half() if weights[name].is_floating_point() else weights[name]
-        for name in extractor.state_dict()
-    }
+    kept = {name: saved.weights[name] for name in extractor.state_dict()}
+    halved = {name: w.half() if w.is_floating_point() else w for name, w in kept.items()}
     path = folder / f"{architecture}.safetensors"
     with replacing(path) as unfinished:
-        unfinished.write_bytes(save(kept))
+        unfinished.write_bytes(save(halved))
     entry = {
         "architecture": architecture,
         "model_args": model_args,
         "weights": "bundled",
-        "input_size": round(seen["size"] / seen["crop"]),
+        "input_size": saved.input.side,
         "interpolation": "bilinear",
-        "mean": [round(value, 4) for value in seen["mean"]],
-        "std": [round(value, 4) for value in seen["std"]],
+        "mean": [round(value, 4) for value in saved.input.mean],
+        "std": [round(value, 4) for value in saved.input.std],
     }
     return path, entry

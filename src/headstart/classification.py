@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from scipy.special import softmax
 
-from headstart import calibration, end_to_end, finetuning, members, runtime, scratch
+from headstart import calibration, end_to_end, evaluation, finetuning, members, runtime, scratch
 from headstart.augmentation import shrunk
 from headstart.datasets.source import Source
 from headstart.decode import BadImage, decode
@@ -165,7 +165,7 @@ def classify(
     tune: the run's predictions; the temperature and the conformal sets of stated `coverage` come
     from them. batch_size: images that the model computes at once.
     """
-    on_tune = softmax(tune.logits[:, tune.views.index(WHOLE.name)].astype(np.float64), axis=1)
+    on_tune = evaluation.probabilities(tune)["whole"]
     temperature = calibration.fit_temperature(on_tune, tune.examples.labels)
     threshold = calibration.fit_threshold(on_tune, tune.examples.labels, coverage)
 
