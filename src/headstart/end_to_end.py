@@ -157,7 +157,7 @@ def load(path: Path) -> Saved:
         with safe_open(path, framework="pt") as file:
             about = json.loads((file.metadata() or {}).get("network", "{}"))
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (FileNotFoundError, SafetensorError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         raise UserError(f"{path} can't be read ({error}); delete it and run `dvc repro`") from None
     if not about.keys() >= {"input", "classes"}:
         raise UserError(f"{path} is not a model of this version; delete it and run `dvc repro`")
