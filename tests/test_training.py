@@ -2,7 +2,8 @@
 
 import subprocess
 import sys
-from pathlib import Path
+from dataclasses import replace
+from itertools import combinations
 from textwrap import dedent
 from typing import Any
 
@@ -12,10 +13,10 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from headstart import params
+from headstart import checkpoints, params
 from headstart.augmentation import Input
 from headstart.params import Recipe
-from headstart.training import Labelled, Run, Task, descend, mixing, train
+from headstart.training import Labelled, Run, Task, descend, evaluate, mixing, train
 from tests import cases
 
 RECIPES = params.load(cases.ROOT / "params.yaml").recipes
@@ -82,7 +83,8 @@ def test_every_recipe_resumes_to_the_same_curve_and_weights(alias, tmp_path):
     uninterrupted = train(whole, recipe(alias), task(), tmp_path / "whole", CPU)
     with pytest.raises(Killed):
         train(killed_at(7), recipe(alias), task(), tmp_path / "killed", CPU)
-    assert train(resumed, recipe(alias), task(), tmp_path / "killed", CPU) == uninterrupted
+    again = train(resumed, recipe(alias), task(), tmp_path / "killed", CPU)
+    assert again.curve == uninterrupted.curve
     for key, value in whole.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[key])
     curve = (tmp_path / "whole" / "curve.tsv").read_text()
@@ -108,9 +110,9 @@ def test_a_process_killed_by_the_system_resumes(tmp_path):
     command = [sys.executable, "-c", dedent(code), str(tmp_path / "killed")]
     ended = subprocess.run(command, cwd=cases.ROOT, capture_output=True, text=True, check=False)
     assert ended.returncode == -9, ended.stderr
-    assert (tmp_path / "killed" / "checkpoint.pt").exists()
-    resumed = train(network(), recipe(), task(), tmp_path / "killed", CPU)
-    whole = train(network(), recipe(), task(), tmp_path / "whole", CPU)
+    assert checkpoints.newest(tmp_path / "killed")
+    resumed = train(network(), recipe(), task(), tmp_path / "killed", CPU).curve
+    whole = train(network(), recipe(), task(), tmp_path / "whole", CPU).curve
     for ours, theirs in zip(resumed, whole, strict=True):
         assert ours.train_loss == pytest.approx(theirs.train_loss, rel=1e-5)
         assert ours.tune_loss == pytest.approx(theirs.tune_loss, rel=1e-5)
@@ -118,30 +120,30 @@ def test_a_process_killed_by_the_system_resumes(tmp_path):
 
 def test_it_learns_and_another_seed_goes_another_way(tmp_path):
     chosen = recipe(epochs=8, optimiser=params.Adam(name="adam", learning_rate=0.01))
-    curve = train(network(), chosen, task(), tmp_path / "0", CPU)
+    curve = train(network(), chosen, task(), tmp_path / "0", CPU).curve
     assert curve[-1].tune_top1 > 0.9
     chosen = chosen.model_copy(update={"seed": 1})
-    assert train(network(), chosen, task(), tmp_path / "1", CPU) != curve
+    assert train(network(), chosen, task(), tmp_path / "1", CPU).curve != curve
 
 
 def test_snapshots_are_the_epochs_that_were_best_so_far(tmp_path):
     trained = network()
-    curve = train(trained, recipe(epochs=8), task(), tmp_path, CPU, max_snapshots=2)
+    curve, files = train(trained, recipe(epochs=8), task(), tmp_path, CPU, max_snapshots=2)
     accuracies = [epoch.tune_top1 for epoch in curve]
-    rises = sum(a > max([-1.0, *accuracies[:i]]) for i, a in enumerate(accuracies))
-    assert rises > 2  # else the oldest never had to make room
-    files = sorted(tmp_path.glob("snapshot_*"))
-    assert [file.name for file in files] == ["snapshot_00.safetensors", "snapshot_01.safetensors"]
-    kept = load_file(files[(rises - 1) % 2])
+    rises = [i for i, a in enumerate(accuracies, 1) if a > max([-1.0, *accuracies[: i - 1]])]
+    assert len(rises) > 2  # else the oldest never had to make room
+    assert [int(file.name.split("_")[1]) for file in files] == rises[-2:]
+    kept = load_file(files[-1])
     assert all(torch.equal(kept[k], v) for k, v in trained.state_dict().items())
 
 
 def test_patience_ends_training_and_counts_over_a_kill(tmp_path):
     still = {"optimiser": params.SGD(name="sgd", learning_rate=1e-12), "patience": 2}
-    assert len(train(network(), recipe(epochs=9, **still), task(), tmp_path / "whole", CPU)) == 3
+    chosen = recipe(epochs=9, **still)
+    assert len(train(network(), chosen, task(), tmp_path / "whole", CPU).curve) == 3
     with pytest.raises(Killed):
-        train(killed_at(11), recipe(epochs=9, **still), task(), tmp_path / "killed", CPU)
-    assert len(train(network(), recipe(epochs=9, **still), task(), tmp_path / "killed", CPU)) == 3
+        train(killed_at(11), chosen, task(), tmp_path / "killed", CPU)
+    assert len(train(network(), chosen, task(), tmp_path / "killed", CPU).curve) == 3
 
 
 def test_an_infinite_loss_stops_with_its_cause(tmp_path):
@@ -201,19 +203,36 @@ def test_mixing_keeps_probabilities():
     assert mixing(recipe(), 4)(images, labels)[1] is labels
 
 
-def test_averaged_weights_are_what_is_kept(tmp_path):
-    torch.manual_seed(0)
-    run = Run(network(), recipe(ema=0.5), 1)
-    assert run.averaged is not run.network
-    assert Run(network(), recipe(), 1).averaged is not None
-    train(trained := network(), recipe(ema=0.9), task(), tmp_path, CPU)
-    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
-    kept = trained.state_dict()["0.weight"]
-    assert not torch.equal(kept, state["network"]["0.weight"])
-    if state["snapshots"] == EPOCHS:
-        assert torch.equal(kept, state["ema"]["module.0.weight"])
+@pytest.mark.usefixtures("in_float32")
+def test_averaged_weights_are_what_is_evaluated_and_kept(tmp_path):
+    chosen = recipe(ema=0.9, epochs=1)
+    trained = network()
+    [epoch] = train(trained, chosen, task(), tmp_path, CPU).curve
+    seen = evaluate(trained, task().tune, task().input, chosen.label_smoothing, CPU)
+    assert seen.means() == (epoch.tune_loss, epoch.tune_top1)
+    checkpoint = checkpoints.newest(tmp_path)
+    assert checkpoint
+    state = checkpoints.read(checkpoint)
+    for name, kept in trained.state_dict().items():
+        assert torch.equal(kept, state["ema"][f"module.{name}"])
+    assert not torch.equal(trained.state_dict()["0.weight"], state["network"]["0.weight"])
 
 
-def test_a_checkpoint_that_is_being_written_doesnt_count(tmp_path):
-    (tmp_path / "checkpoint.tmp").write_bytes(b"half of it")
-    assert len(train(network(), recipe(), task(), Path(tmp_path), CPU)) == EPOCHS
+def test_each_step_augments_in_its_own_way_and_again_in_the_same(tmp_path):
+    """Of one image, so that nothing else makes a difference."""
+    alike = Labelled(split(1, 0).pixels.expand(32, -1, -1, -1), torch.zeros(32, dtype=torch.int64))
+    chosen = recipe(epochs=2, augmentation=params.Augmentation(probability=1.0, brightness=0.5))
+
+    def steps(folder: str) -> list[Tensor]:
+        seen, watched = [], network()
+        watched.register_forward_pre_hook(
+            lambda module, images: seen.append(images[0]) if module.training else None
+        )
+        train(watched, chosen, replace(task(), train=alike), tmp_path / folder, CPU)
+        return seen
+
+    first, again = steps("first"), steps("again")
+    assert len(first) == 2 * 2  # epochs of two steps
+    for one, other in combinations(first, 2):
+        assert not torch.isclose(one, other).all(dim=(1, 2, 3)).any()
+    assert all(map(torch.equal, first, again))

@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from headstart import (
     augmentation,
+    checkpoints,
     distributed,
     optimisers,
     predictions,
@@ -29,14 +30,14 @@ from headstart.errors import UserError
 from headstart.files import replacing
 from headstart.h5 import ClassLabel
 from headstart.heads import curve as curves
-from headstart.heads.curve import Curve, Epoch
+from headstart.heads.curve import Epoch
 from headstart.images import Images
 from headstart.learnable import check_classes
 from headstart.manifest import Split
 from headstart.params import Recipe
 from headstart.predictions import Predictions
 from headstart.rows import TRAINING, cache_root
-from headstart.training import Labelled, Task, logits_of, passes, save_weights, train
+from headstart.training import Labelled, Task, Trained, logits_of, packed, passes, train
 from headstart.views import WHOLE
 
 MODEL = "model.safetensors"
@@ -46,7 +47,8 @@ BLOCK = 1024
 """Images read at once."""
 
 TRAINING_CODE = [
-    Path(getfile(module)) for module in (augmentation, distributed, optimisers, schedules, training)
+    Path(getfile(module))
+    for module in (augmentation, checkpoints, distributed, optimisers, schedules, training)
 ]
 """An edit of these begins training anew; an edit of a plot or a message doesn't."""
 
@@ -54,7 +56,7 @@ TRAINING_CODE = [
 @dataclass(frozen=True)
 class Outputs:
     """Folders. model: weights, snapshots and curve. predictions: a file a split, and the same in a
-    folder snapshot_NN for each snapshot where there may be several."""
+    folder snapshot_NN for each snapshot, the oldest first, where there may be several."""
 
     model: Path
     predictions: Path
@@ -97,24 +99,22 @@ def fit(job: Job, images: Images, device: torch.device, outputs: Outputs) -> Epo
         if job.first:
             trunk = network.get_submodule("trunk").requires_grad_(False)
             label = f"{job.label}, trunk frozen"
-            curve = train(network, job.first, job.task, workspace / "first", device, 1, label)
+            begun = train(network, job.first, job.task, workspace / "first", device, 1, label)
             trunk.requires_grad_(True)
-            spent += passes(job.task, job.first, len(curve))
+            spent += passes(job.task, job.first, len(begun.curve))
         most = job.max_snapshots
-        curve = train(network, job.recipe, job.task, workspace, device, most, job.label)
-        spent += passes(job.task, job.recipe, len(curve))
+        trained = train(network, job.recipe, job.task, workspace, device, most, job.label)
+        spent += passes(job.task, job.recipe, len(trained.curve))
         if distributed.is_first():
-            snapshots = sorted(workspace.glob("snapshot_*.safetensors")) if most > 1 else []
-            write(job, images, device, curve, snapshots, spent, outputs)
-    return max(curve, key=lambda epoch: epoch.tune_top1)
+            write(job, images, device, trained, spent, outputs)
+    return max(trained.curve, key=lambda epoch: epoch.tune_top1)
 
 
 def write(
     job: Job,
     images: Images,
     device: torch.device,
-    curve: Curve,
-    snapshots: list[Path],
+    trained: Trained,
     spent: int,
     outputs: Outputs,
 ) -> None:
@@ -127,15 +127,17 @@ def write(
     outputs.model.mkdir(parents=True, exist_ok=True)
     # One key: safetensors writes several in an order that changes from run to run.
     metadata = {"network": json.dumps(about, sort_keys=True, ensure_ascii=False)}
-    save_weights(network, outputs.model / MODEL, metadata)
-    curves.write(outputs.model / "curve.tsv", curve)
-    curves.draw(outputs.model / "curve.svg", curve)
+    with replacing(outputs.model / MODEL) as unfinished:
+        unfinished.write_bytes(packed(network, metadata))
+    curves.write(outputs.model / "curve.tsv", trained.curve)
+    curves.draw(outputs.model / "curve.svg", trained.curve)
     predict(network, images, seen_as, device, spent, outputs.predictions)
-    for snapshot in snapshots:
-        with replacing(outputs.model / snapshot.name) as unfinished:
+    for number, snapshot in enumerate(trained.snapshots if job.max_snapshots > 1 else []):
+        name = f"snapshot_{number:02d}"
+        with replacing(outputs.model / f"{name}.safetensors") as unfinished:
             shutil.copyfile(snapshot, unfinished)
         network.load_state_dict(load_file(snapshot))
-        predict(network, images, seen_as, device, spent, outputs.predictions / snapshot.stem)
+        predict(network, images, seen_as, device, spent, outputs.predictions / name)
 
 
 class Saved(NamedTuple):

@@ -1,18 +1,18 @@
 """The training loop: end to end, from scratch or not, any network that maps images to logits.
 
 What is random in a step follows from the recipe's seed and the step's number alone. So a run that
-was killed goes on as if it hadn't been, and its checkpoint, written after each epoch, needs no
+was killed goes on as if it hadn't been, and its checkpoints, written after each epoch, need no
 generator's state. Several processes may train together (distributed.py); each runs all of this.
 """
 
-import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
+from io import BytesIO
 from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors.torch import load_file, save
@@ -21,11 +21,10 @@ from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from headstart import distributed
+from headstart import checkpoints, distributed
 from headstart.augmentation import Input
 from headstart.devices import has_bfloat16
 from headstart.errors import UserError
-from headstart.files import replacing
 from headstart.heads import curve as curves
 from headstart.heads.curve import Curve, Epoch
 from headstart.optimisers import optimiser
@@ -66,7 +65,8 @@ class Run:
 
     parallel: the network as it runs in training. averaged: the one that is evaluated and kept; the
     trained one itself where nothing averages.
-    best: the highest tune accuracy so far. snapshots: how many times it rose.
+    snapshots: the file names of the weights whenever tune accuracy surpassed the best so far, in
+    the first process and in checkpoints; oldest first.
     """
 
     def __init__(self, network: nn.Module, recipe: Recipe, steps_per_epoch: int):
@@ -77,34 +77,35 @@ class Run:
         self.optimiser = optimiser(recipe, network)
         self.schedule = schedule(recipe.schedule, self.optimiser, steps_per_epoch, recipe.epochs)
         self.curve: Curve = []
-        self.best = -1.0
-        self.snapshots = 0
+        self.snapshots: list[str] = []
 
-    def save(self, path: Path) -> None:
-        state = {name: part.state_dict() for name, part in self._parts().items()}
+    def save(self, folder: Path) -> None:
+        state: dict[str, Any] = {name: part.state_dict() for name, part in self._parts().items()}
         state["curve"] = [asdict(epoch) for epoch in self.curve]
-        state["best"], state["snapshots"] = self.best, self.snapshots
-        unfinished = path.with_suffix(".tmp")
-        with unfinished.open("wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
+        state["snapshots"] = self.snapshots
+        content = BytesIO()
+        torch.save(state, content)
+        checkpoints.write(folder, f"checkpoint_{len(self.curve):05d}.pt", content.getvalue())
 
-    def load(self, path: Path) -> None:
-        """Goes back to a checkpoint; without one, stays at the beginning."""
-        if not path.exists():
-            return
-        device = next(self.network.parameters()).device
-        state = torch.load(path, map_location=device, weights_only=True)
-        for name, part in self._parts().items():
-            part.load_state_dict(state[name])
-        self.curve = [Epoch(**epoch) for epoch in state["curve"]]
-        self.best, self.snapshots = state["best"], state["snapshots"]
+    def load(self, folder: Path) -> None:
+        """Goes to the newest checkpoint; without one, stays at the beginning."""
+        if checkpoint := checkpoints.newest(folder):
+            state = checkpoints.read(checkpoint)
+            for name, part in self._parts().items():
+                part.load_state_dict(state[name])
+            self.curve = [Epoch(**epoch) for epoch in state["curve"]]
+            self.snapshots = state["snapshots"]
 
     def _parts(self) -> dict[str, Any]:
         parts = {"network": self.network, "optimiser": self.optimiser, "schedule": self.schedule}
         return parts | ({"ema": self.ema} if self.ema else {})
+
+
+class Trained(NamedTuple):
+    """snapshots: safetensors files, oldest first; the last has the best weights."""
+
+    curve: Curve
+    snapshots: list[Path]
 
 
 def train(
@@ -115,13 +116,13 @@ def train(
     device: torch.device,
     max_snapshots: int = 1,
     label: str = "training",
-) -> Curve:
+) -> Trained:
     """Trains `network` in place; it ends with the weights that were best on tune.
 
-    folder: holds checkpoint.pt, from which a killed run goes on, curve.tsv, and the snapshots: the
+    folder: holds the checkpoints from which a killed run goes on, curve.tsv, and the snapshots: the
     weights whenever tune accuracy surpassed the best so far, the oldest making room for what
-    exceeds `max_snapshots` (Milani, section 3.4). A folder belongs to one network with its initial
-    weights, one recipe, task and `max_snapshots`.
+    exceeds `max_snapshots` (Milani, section 3.4). What is damaged there is trained again. A folder
+    belongs to one network with its initial weights, one recipe, task and `max_snapshots`.
 
     Raises:
         UserError: the loss became infinite or NaN, or several processes can't train it.
@@ -133,9 +134,12 @@ def train(
     network.to(device).to(memory_format=torch.channels_last)
     distributed.synchronise_batch_norm(network)
     run = Run(network, recipe, steps)
-    run.load(folder / "checkpoint.pt")
-    mix = mixing(recipe, task.num_classes)
     first = distributed.is_first()
+    if first:
+        checkpoints.drop_damaged(folder, max_snapshots, label)
+    distributed.wait()
+    run.load(folder)
+    mix = mixing(recipe, task.num_classes)
 
     with (
         torch.backends.cudnn.flags(enabled=True, benchmark=True),
@@ -149,19 +153,20 @@ def train(
             seen = evaluate(run.averaged, task.tune, task.input, recipe.label_smoothing, device)
             run.curve.append(Epoch(epoch + 1, *met.means(), *seen.means()))
             run.schedule.after_epoch(run.curve[-1].tune_top1)
-            if run.curve[-1].tune_top1 > run.best:
-                run.best = run.curve[-1].tune_top1
-                if first:
-                    save_weights(run.averaged, folder / snapshot(run.snapshots, max_snapshots))
-                run.snapshots += 1
             if first:
-                run.save(folder / "checkpoint.pt")
+                if stale_epochs(run.curve) == 0:
+                    name, content = f"snapshot_{epoch + 1:05d}.safetensors", packed(run.averaged)
+                    run.snapshots.append(checkpoints.write(folder, name, content))
                 curves.write(folder / "curve.tsv", run.curve)
+                run.save(folder)
+                # One more than are wanted: the checkpoint before refers to it.
+                checkpoints.prune(folder, run.snapshots[-max_snapshots - 1 :])
 
-    distributed.wait()  # for the last snapshot
-    best = load_file(folder / snapshot(run.snapshots - 1, max_snapshots), device=str(device))
-    network.load_state_dict(best)
-    return run.curve
+    distributed.wait()
+    run.load(folder)  # the first process alone knows what the snapshots are called
+    snapshots = [folder / name for name in run.snapshots[-max_snapshots:]]
+    network.load_state_dict(load_file(snapshots[-1], device=str(device)))
+    return Trained(run.curve, snapshots)
 
 
 def train_epoch(
@@ -325,15 +330,10 @@ def check(loss: Tensor, run: Run, epoch: int, index: int) -> float:
     )
 
 
-def snapshot(index: int, most: int) -> str:
-    return f"snapshot_{index % most:02d}.safetensors"
-
-
-def save_weights(network: nn.Module, path: Path, metadata: dict[str, str] | None = None) -> None:
-    """The network's weights and buffers as safetensors, whole or not at all."""
+def packed(network: nn.Module, metadata: dict[str, str] | None = None) -> bytes:
+    """The network's weights and buffers as the content of a safetensors file."""
     weights = {name: value.contiguous() for name, value in network.state_dict().items()}
-    with replacing(path) as unfinished:
-        unfinished.write_bytes(save(weights, metadata))
+    return save(weights, metadata)
 
 
 def _seed(recipe: Recipe, *position: int) -> int:

@@ -80,7 +80,7 @@ def test_writes_model_curve_and_predictions(
     assert np.array_equal(last.logits, kept.logits)
 
 
-def test_what_was_trained_is_written_again_without_training(
+def test_what_was_trained_is_written_again_and_only_what_is_damaged_trained_again(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ):
     def outputs() -> dict[str, bytes]:
@@ -94,6 +94,9 @@ def test_what_was_trained_is_written_again_without_training(
         raise AssertionError("it trains again")
 
     first = outputs()
+    newest = max((folder / "cache").rglob("checkpoint_*.pt"))
+    newest.write_bytes(newest.read_bytes()[:1000])
+    assert outputs() == first
     monkeypatch.setattr("headstart.training.descend", no_step)
     assert outputs() == first
 
@@ -145,7 +148,7 @@ def test_a_trunk_is_kept_in_the_first_phase_and_learns_in_the_second(
         "train_scratch": {"snapshots": 1},
     }
     cases.run_stage(monkeypatch, folder, "train_scratch", *PATHS, "--network", "small", **changes)
-    [kept] = (folder / "cache").rglob("first/snapshot_00.safetensors")
+    [kept] = (folder / "cache").rglob("first/snapshot_*.safetensors")
     first, second = load_file(kept), load_file(folder / "model" / "model.safetensors")
     start = backbones.load(params.Backbone(architecture="resnet18", weights="none"))
     for key, value in start.network.state_dict().items():
