@@ -9,9 +9,11 @@ from stages import parser, run
 def classify(args: argparse.Namespace, params: Params) -> str:
     from headstart import classification, files, predictions
     from headstart.datasets.source import is_image, open_source
+    from headstart.decode import set_up_pillow
     from headstart.errors import UserError
     from headstart.images import open_images
 
+    set_up_pillow()
     source = open_source(args.new, "--new")
     names = [name for name in source.names if is_image(name)]
     if not names:

@@ -7,7 +7,7 @@ from stages import entry, parser, run
 
 
 def extract(args: argparse.Namespace, params: Params) -> str:
-    from headstart import backbones, extraction, members, runtime
+    from headstart import extraction, members
     from headstart.images import open_images
     from headstart.precision import median_cosine
     from headstart.sharing import Share
@@ -15,11 +15,8 @@ def extract(args: argparse.Namespace, params: Params) -> str:
 
     share = Share.here()
     chosen = entry(params.backbones, "zoo", args.backbone)
-    # A wrong weights file of the last backbone is found before the first one's hours of work.
     active = (params.backbones[alias] for alias in params.extract.backbones)
-    for backbone in {name: b for group in active for name, b in group.items()}.values():
-        backbones.check(backbone)
-        runtime.check(params.extract.device, backbone.precision)
+    members.check({name: b for group in active for name, b in group.items()}, params.extract)
 
     def start(name: str, backbone: Backbone) -> members.Member:
         return members.start(name, backbone, params.extract)

@@ -11,7 +11,9 @@ def prepare(args: Namespace, params: Params) -> str:
 
     from headstart import datasets, manifest
     from headstart import prepare as preparation
+    from headstart.decode import set_up_pillow
 
+    set_up_pillow()
     dataset = datasets.load(params.dataset)
     found, bad = preparation.prepare(dataset, params.prepare)
     manifest.save(args.manifest, found)

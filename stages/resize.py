@@ -8,7 +8,9 @@ from stages import parser, run
 
 def resize(args: Namespace, params: Params) -> str:
     from headstart import datasets, images, manifest
+    from headstart.decode import set_up_pillow
 
+    set_up_pillow()
     found = manifest.load(args.manifest)
     side = images.write(
         args.images,

@@ -1,6 +1,7 @@
 """Backbones: fitting weights are loaded, others are named, and provenance tells all."""
 
 import hashlib
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from headstart import backbones
 from headstart.errors import UserError
 from headstart.params import Backbone
+from headstart.params.backbones import BUNDLED
 
 SHARED = Path(__file__).parent.parent.parent / "shared"
 
@@ -146,3 +148,48 @@ def test_the_real_mobilenet_weights() -> None:
     loaded = backbones.load(of)
     with torch.inference_mode():
         assert loaded.network(torch.zeros(1, 3, 224, 224)).shape == (1, 1280)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "fits", "too_small"),
+    [("inception_v3", 75, 8), ("convnext_atto", 32, 8), ("vit_tiny_patch16_224", 224, 64)],
+)
+def test_a_size_that_the_network_does_not_take_is_found_without_computing(
+    architecture: str, fits: int, too_small: int
+) -> None:
+    backbones.check(backbone(architecture, input_size=fits))
+    with pytest.raises(
+        UserError, match=f"^input_size: {architecture} takes no images of {too_small} px"
+    ):
+        backbones.check(backbone(architecture, input_size=too_small))
+
+
+def test_the_widest_layer_is_that_of_a_real_pass() -> None:
+    network: Any = timm.create_model("resnet18", num_classes=0).eval()
+    seen = []
+    for module in network.modules():
+        if not list(module.children()):
+            module.register_forward_hook(lambda _, x, y: seen.append(x[0].numel() + y.numel()))
+    with torch.inference_mode():
+        network(torch.zeros(1, 3, 64, 64))
+    assert backbones.check(backbone(input_size=64)) == max(seen)
+
+
+def test_one_flipped_bit_of_the_bundled_weights_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for file in BUNDLED.iterdir():
+        shutil.copy(file, tmp_path)
+    monkeypatch.setattr("headstart.params.backbones.BUNDLED", tmp_path)
+    bundled = backbone("resnet14t", "bundled", model_args={"base_width": 32})
+    backbones.check(bundled)
+    path = tmp_path / "resnet14t.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-1000] ^= 1
+    path.write_bytes(content)
+    for use in (backbones.check, backbones.load):
+        with pytest.raises(UserError, match="is not the file that came with the project"):
+            use(bundled)
+    (tmp_path / "resnet14t.sha256").unlink()
+    with pytest.raises(UserError, match="is not the file that came with the project"):
+        backbones.load(bundled)

@@ -1,5 +1,6 @@
 """Bundled backbones: made from what train_scratch keeps, found by architecture, small."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -34,6 +35,9 @@ def test_a_trained_network_becomes_a_backbone(tmp_path, monkeypatch):
     path, entry = bundling.bundle(model, tmp_path / "bundled")
     assert path == tmp_path / "bundled" / "resnet14t.safetensors"
     assert path.stat().st_size < 0.6 * model.stat().st_size
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    beside = path.with_suffix(".sha256").read_text()
+    assert beside == f"{digest}  resnet14t.safetensors\n"
     monkeypatch.setattr("headstart.params.backbones.BUNDLED", tmp_path / "bundled")
     loaded = backbones.load(params.Backbone.model_validate(entry))
     assert loaded.preprocessing == backbones.Preprocessing(

@@ -1,4 +1,6 @@
 import struct
+import subprocess
+import sys
 import zlib
 
 import numpy as np
@@ -7,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from headstart.decode import BadImage, decode
+from headstart.decode import BadImage, decode, set_up_pillow
 from tests.pictures import encoded, noise
 
 MAX_PIXELS = 10_000
@@ -28,6 +30,14 @@ VALID = {
 }
 # Of metadata; decode silences them, but each test begins with filters of its own.
 PILLOW_WARNS = pytest.mark.filterwarnings("ignore::UserWarning:PIL.TiffImagePlugin")
+
+
+@pytest.fixture(autouse=True)
+def pillow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
+    set_up_pillow()
+
+
 # What turns the upright image into the one that is stored with each EXIF orientation.
 STORED_AS = {
     1: lambda x: x,
@@ -236,3 +246,20 @@ def test_damaged_files_give_an_image_or_bad_image(name, changes, tail):
     assert pixels.dtype == np.uint8
     assert pixels.ndim == 3
     assert pixels.shape[2] == 3
+
+
+def test_importing_it_leaves_the_process_as_it_is():
+    code = (
+        "import warnings; from PIL import Image; before = Image.MAX_IMAGE_PIXELS\n"
+        "import headstart.decode; assert Image.MAX_IMAGE_PIXELS == before\n"
+        "assert not [f for f in warnings.filters if f[3] and f[3].match('PIL.Image')]"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_pillows_own_limit_is_no_traceback(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    with pytest.raises(BadImage, match="exceeds limit of 20 pixels"):
+        decode(VALID["png"], MAX_PIXELS)
+    set_up_pillow()
+    np.testing.assert_array_equal(decode(VALID["png"], MAX_PIXELS), RGB)

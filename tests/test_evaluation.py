@@ -8,9 +8,9 @@ import pytest
 from scipy.special import softmax
 from sklearn.metrics import accuracy_score, confusion_matrix, log_loss
 
-from headstart import calibration, evaluation, predictions
+from headstart import calibration, comparison, evaluation, files, predictions
 from headstart.errors import UserError
-from headstart.h5 import UNLABELLED, Examples
+from headstart.h5 import UNLABELLED, ClassLabel, Examples
 from tests import cases
 
 SETTINGS: dict[str, Any] = {"confidence": 0.95, "resamples": 200, "seed": 0}
@@ -210,3 +210,15 @@ def test_challenge_file_keeps_equal_file_names_apart(tmp_path: Path):
     evaluation.write_challenge(tmp_path / "test_predictions.txt", test)
     lines = (tmp_path / "test_predictions.txt").read_text().splitlines()
     assert [line.split()[0] for line in lines] == ["test/a/1.png", "test/b/1.png"]
+
+
+def test_names_like_formulas_and_with_line_ends_are_compared_as_they_are(tmp_path: Path):
+    found = cases.predictions(8)
+    ids = ["=cmd|' /C calc'!A0", "a\rb", "a\nb", "a\tb", '"', "'=1", "-1", "@x"]
+    labels = [ClassLabel(id_, id_) for id_ in ("=1+1", "-b", "+c", "'d")]
+    found = replace(found, examples=Examples(ids, found.examples.labels, labels))
+    evaluation.write_examples(tmp_path / "run" / "examples.tsv", found)
+    right = comparison.load_right(tmp_path, ["run"])["run"]
+    probability = evaluation.probabilities(found)["ten_crop"]
+    np.testing.assert_array_equal(right, probability.argmax(1) == found.examples.labels)
+    assert [row["id"] for row in files.rows(tmp_path / "run" / "examples.tsv")] == ids

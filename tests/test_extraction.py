@@ -444,3 +444,21 @@ def test_memory_that_runs_out_midway_changes_no_byte(
     )
     assert runtime.chunk == 2
     assert files(tmp_path / "ample") == files(tmp_path / "small")
+
+
+def test_after_a_part_was_removed_meanwhile_the_next_run_computes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = dataset(tmp_path / "i.h5", list(range(30)), ["train", "val", "tune"] * 10)
+    run(images, tmp_path / "expected")
+    with monkeypatch.context() as patched:
+        patched.setattr("headstart.extraction.await_others", lambda *_: remove_parts(tmp_path))
+        with pytest.raises(UserError, match="removed while they were in use; run again"):
+            run(images, tmp_path / "f")
+    assert run(images, tmp_path / "f").computed == 10 + 20 * 10
+    assert files(tmp_path / "f") == files(tmp_path / "expected")
+
+
+def remove_parts(folder: Path) -> None:
+    for part in (folder / "cache").rglob("*.npy"):
+        part.unlink()

@@ -1,3 +1,4 @@
+import csv
 import errno
 import os
 from collections.abc import Callable
@@ -6,10 +7,15 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from headstart import crops, figures, files, h5, manifest
 from headstart.errors import UserError
 from headstart.manifest import Manifest
+
+SIGNS = "'\"=+-@\t\r\n ＝0aé"
+CELLS = st.text(SIGNS, max_size=6) | st.text(st.characters(codec="utf-8"), max_size=6)
 
 
 def hdf5(path: Path) -> None:
@@ -63,6 +69,26 @@ def test_a_table_is_tab_separated_utf_8(tmp_path: Path):
     with files.table(tmp_path / "a.tsv") as table:
         table.writerow(["ö", 1, "a\tb"])
     assert (tmp_path / "a.tsv").read_bytes() == 'ö\t1\t"a\tb"\n'.encode()
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.lists(CELLS, min_size=3, max_size=3), max_size=5))
+def test_what_a_table_holds_is_read(tmp_path_factory: pytest.TempPathFactory, body: list):
+    path = tmp_path_factory.mktemp("tables") / "a.tsv"
+    with files.table(path) as table:
+        table.writerow(["id", "=name", "top1"])
+        table.writerows(body)
+    assert [list(row.values()) for row in files.rows(path)] == body
+    assert all(list(row) == ["id", "=name", "top1"] for row in files.rows(path))
+
+
+@pytest.mark.parametrize("name", ["=cmd|'/c calc'!A1", "+1+1", "-1+1", "@SUM(A1)", "\t=1", "\r=1"])
+def test_no_cell_is_a_formula_to_a_spreadsheet(tmp_path: Path, name: str):
+    with files.table(tmp_path / "a.tsv") as table:
+        table.writerow([name, "-0.5", -0.5, "1e-05", "nan", "don't"])
+    with (tmp_path / "a.tsv").open(newline="", encoding="utf-8") as file:
+        [cells] = csv.reader(file, "excel-tab")
+    assert cells == [f"'{name}", "-0.5", "-0.5", "1e-05", "nan", "don't"]
 
 
 def test_a_body_that_fails_leaves_what_stood_there(tmp_path: Path):

@@ -36,11 +36,11 @@ def test_the_shipped_file_is_valid_and_holds_the_papers_backbones() -> None:
     [
         (
             lambda c: c.update(resze={}),
-            "params.yaml: unknown key 'resze'; did you mean 'resize'?",
+            "params.yaml: resze: unknown key; did you mean 'resize'?",
         ),
         (
             lambda c: c["dataset"].update(pth="x"),
-            "params.yaml: dataset: unknown key 'pth'; did you mean 'path'?",
+            "params.yaml: dataset.pth: unknown key; did you mean 'path'?",
         ),
         (
             lambda c: c["dataset"].update(name="photo_patch"),
@@ -107,7 +107,7 @@ def test_the_shipped_file_is_valid_and_holds_the_papers_backbones() -> None:
         ),
         (
             lambda c: (
-                c["train_head"].update(heads=["linear_sweep"]),
+                c["train_head"].update(heads=["linear", "linear_sweep"]),
                 c["heads"]["linear_sweep"]["head"].update(train_views="all"),
             ),
             "params.yaml: heads.linear_sweep: train_views is all, but extract.augmented_views is "
@@ -141,7 +141,7 @@ def test_the_shipped_file_is_valid_and_holds_the_papers_backbones() -> None:
         ),
         (
             lambda c: c["zoo"].update(both={"concatenate": ["random", "resnet50"], "seed": 1}),
-            "params.yaml: zoo.both: unknown key 'seed'; valid: concatenate",
+            "params.yaml: zoo.both.seed: unknown key; valid: concatenate",
         ),
         (
             lambda c: (
@@ -205,12 +205,63 @@ def test_only_milanis_third_head_learns_from_augmented_views(tmp_path: Path) -> 
 def test_every_problem_is_told_at_once(tmp_path: Path) -> None:
     def change(content: dict[str, Any]) -> None:
         content["evaluate"]["confidence"] = "high"
-        content["heads"]["linear"]["epochs"] = 0
+        content["heads"]["linear"] |= {"epochs": 0, "epocs": 1, "learning_rat": 0.1}
+        content["extract"]["bach_size"] = content["extract"].pop("batch_size")
+        del content["tsne"]
 
     lines = error(tmp_path, change).splitlines()
-    assert len(lines) == 2
-    assert any("heads.linear" in line and "epochs" in line for line in lines)
-    assert any("evaluate.confidence" in line for line in lines)
+    wrong = ["extract.batch_size", "extract.bach_size", "heads.linear.epochs", "heads.linear.epocs"]
+    wrong += ["heads.linear.learning_rat", "evaluate.confidence", "tsne"]
+    assert sorted(line.split(": ")[1] for line in lines) == sorted(wrong)
+
+
+def test_every_section_that_does_not_fit_another_is_told_at_once(tmp_path: Path) -> None:
+    def change(content: dict[str, Any]) -> None:
+        content["train_head"]["heads"] = ["milani_v3"]
+        content["ensemble"]["ensembles"] = ["two", "mini_inception_snapshots"]
+
+    lines = error(tmp_path, change).splitlines()
+    assert [line.split(": ")[1] for line in lines] == [
+        *("heads.milani_v3", "finetune.head", "ensembles.two", "ensembles.two"),
+        "ensembles.mini_inception_snapshots",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        (
+            lambda c: (
+                c["heads"].update(finetune=c["heads"]["linear"]),
+                c["train_head"].update(heads=["linear", "finetune"]),
+            ),
+            "params.yaml: heads.finetune: another run is named bundled-finetune; rename the alias",
+        ),
+        (
+            lambda c: (
+                c["ensembles"].update(
+                    resnet14t_small={"members": ["bundled-linear", "bundled-mlp"]}
+                ),
+                c["ensemble"].update(ensembles=["resnet14t_small"]),
+            ),
+            "params.yaml: ensembles.resnet14t_small: another run is named resnet14t_small; "
+            "rename the alias",
+        ),
+    ],
+)
+def test_two_runs_of_one_name_would_write_the_same_files(
+    tmp_path: Path, change: Callable[[dict[str, Any]], object], line: str
+) -> None:
+    assert error(tmp_path, change) == line
+
+
+def test_a_key_that_stands_twice_in_a_section(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(SHIPPED.read_text().replace("  fit: crop", "  fit: crop\n  fit: stretch"))
+    with pytest.raises(
+        UserError, match=r"not YAML: 'fit' stands twice in one section, in line 1\d"
+    ):
+        params.load(path)
 
 
 def test_numbers_as_yaml_1_1_misreads_them_are_numbers(tmp_path: Path) -> None:
@@ -225,6 +276,11 @@ def test_a_missing_and_a_broken_file(tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_text("a: [1")
     with pytest.raises(UserError, match="is not YAML"):
         params.load(tmp_path / "params.yaml")
+    (tmp_path / "params.yaml").write_bytes("größe: 1".encode("latin-1"))
+    with pytest.raises(UserError, match="is not YAML"):
+        params.load(tmp_path / "params.yaml")
+    with pytest.raises(UserError, match=r"can't be read \(Is a directory\)"):
+        params.load(tmp_path)
 
 
 def test_the_architectures_read_from_source_are_those_that_timm_registers() -> None:

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 # These are for people, not for the pipeline.
 SCRIPTS = sorted(path.stem for path in (ROOT / "stages").glob("[!_]*.py"))
-STAGES = sorted(set(SCRIPTS) - {"bundle", "cache", "classify"})
+STAGES = sorted(set(SCRIPTS) - {"bundle", "cache", "check", "classify"})
 
 
 def module_file(name: str) -> Path | None:
@@ -88,7 +88,7 @@ def test_dependencies_point_one_way() -> None:
 NETWORKS = {"extract", "train_head", "learning_curve", "train_scratch", "finetune"}
 
 
-@pytest.mark.parametrize("stage", sorted(set(STAGES) - NETWORKS))
+@pytest.mark.parametrize("stage", sorted({*STAGES, "check"} - NETWORKS))
 def test_a_stage_that_runs_no_network_imports_neither_torch_nor_timm(stage: str) -> None:
     for file in closure(ROOT / "stages" / f"{stage}.py"):
         tree = ast.parse(file.read_text(encoding="utf-8"))
@@ -103,7 +103,7 @@ def test_a_stage_that_runs_no_network_imports_neither_torch_nor_timm(stage: str)
             assert not {name.split(".")[0] for name in names} & {"torch", "timm"}, file
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", [*STAGES, "check"])
 def test_heavy_imports_wait_until_the_command_line_is_valid(stage: str) -> None:
     """`--help` and a typo's error answer at once: nothing heavy at the top of a stage."""
     tree = ast.parse((ROOT / "stages" / f"{stage}.py").read_text(encoding="utf-8"))

@@ -71,7 +71,14 @@ def test_all_bad_images_are_told_at_once():
         "  val/0/0    the file is empty",
         "  train/1/1  the file is missing",
         "Repair or delete them, or leave them out with `prepare.on_bad_image: skip`.",
+        "Without them, val has no image of 'class 0'",
+        "Every class needs two training images (one is held out for `tune`) and a validation "
+        "image; add images, or remove the class from every split.",
     ]
+    with pytest.raises(UserError) as skipped:
+        prepare(given_, SECTION.model_copy(update={"on_bad_image": "skip"}))
+    told = str(stopped.value).splitlines()
+    assert str(skipped.value).splitlines() == [*told[:4], *told[5:]]
     given_ = replace(dataset([9, 9], val=3), read=read)
     made, bad = prepare(given_, SECTION.model_copy(update={"on_bad_image": "skip"}))
     assert {record.id for record in bad} | {entry.id for entry in made.entries} == {

@@ -161,3 +161,38 @@ def test_a_folder_that_cannot_be_written_to_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
     with pytest.raises(UserError, match="set HEADSTART_CACHE to another folder"):
         opened(tmp_path / "file" / "cache").add(keys([1]), rows([1]))
+
+
+def test_what_is_no_part_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "x.npy").mkdir()
+    cache = opened(tmp_path)
+    cache.add(keys([1]), rows([1]))
+    assert len(opened(tmp_path)) == 1
+    assert opened(tmp_path).dropped == 0
+    assert (tmp_path / "x.npy").is_dir()
+
+
+def test_a_part_that_is_removed_while_it_is_looked_at_is_no_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened(tmp_path).add(keys([1]), rows([1]))
+
+    def digest(path: Path) -> str:
+        path.unlink()
+        return path.stem
+
+    monkeypatch.setattr("headstart.rows._digest", digest)
+    cache = opened(tmp_path)
+    assert not cache.has(keys([1])).any()
+    assert cache.dropped == 0
+
+
+@pytest.mark.parametrize("indexed", [True, False])
+def test_a_part_that_is_removed_while_it_is_in_use_is_said(tmp_path: Path, indexed: bool) -> None:
+    cache = opened(tmp_path)
+    cache.add(keys([1]), rows([1]))
+    if indexed:
+        assert cache.has(keys([1])).all()
+    next(tmp_path.glob("*.npy")).unlink()
+    with pytest.raises(UserError, match="were removed while they were in use; run again"):
+        cache.get(keys([1]))

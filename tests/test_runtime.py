@@ -1,5 +1,7 @@
 """Runtimes: the features are eager timm's, and a row doesn't depend on its batch."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,7 @@ from PIL import Image
 from headstart import backbones, runtime
 from headstart.errors import UserError
 from headstart.params import Backbone
-from headstart.runtime.cuda import CUDARuntime, in_chunks
+from headstart.runtime.cuda import CUDARuntime, exact, in_chunks
 
 BATCH = 4
 rng = np.random.default_rng(0)
@@ -145,3 +147,12 @@ class TestOnAGPU:
         ours = runtime.compute(started, pixels)
         assert started.chunk == 1
         np.testing.assert_allclose(ours, expected, rtol=1e-3, atol=1e-3)
+
+
+def test_torchs_own_settings_are_put_back() -> None:
+    settings: Any = (torch.backends.cudnn.conv, torch.backends.cuda.matmul)
+    before = [setting.fp32_precision for setting in settings]
+    assert before != ["ieee", "ieee"]
+    with exact():
+        assert [setting.fp32_precision for setting in settings] == ["ieee", "ieee"]
+    assert [setting.fp32_precision for setting in settings] == before

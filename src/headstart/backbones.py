@@ -5,7 +5,7 @@ Feature extraction ends before the classifier: `num_classes=0` in timm's terms, 
 
 import json
 from dataclasses import asdict, dataclass
-from hashlib import file_digest, sha256
+from hashlib import sha256
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -18,7 +18,7 @@ from timm.data.config import resolve_model_data_config
 from torch import nn
 
 import headstart.pixels  # noqa: F401  (registers an architecture)
-from headstart import weights
+from headstart import digests, weights
 from headstart.errors import UserError
 from headstart.params import Backbone
 
@@ -70,16 +70,40 @@ def load(backbone: Backbone) -> LoadedBackbone:
     return LoadedBackbone(network, preprocessing, json.loads(json.dumps(provenance)))
 
 
-def check(backbone: Backbone) -> None:
-    """Finds out in a second whether a backbone's weights file fits, without building the network.
+def check(backbone: Backbone) -> int:
+    """Finds out in a second whether a backbone's weights file fits and it takes images of its size.
+
+    Returns the floats that its widest layer reads and writes of an image. Nothing is computed.
 
     Raises:
-        UserError: as `load`.
+        UserError: as `load`; or the network takes no images of `input_size`.
     """
     with torch.device("meta"):
-        network = _create(backbone, pretrained=False)
+        network = _create(backbone, pretrained=False).eval()
     if backbone.weights_file:
         _matching_weights(backbone, backbone.weights_file, network)
+    widest = 0
+
+    def measure(_: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        nonlocal widest
+        seen = [x.numel() for x in (*inputs, output) if isinstance(x, torch.Tensor)]
+        widest = max(widest, sum(seen))
+
+    for module in network.modules():
+        if not list(module.children()):
+            module.register_forward_hook(measure)
+    size = _preprocessing(backbone, network).input_size
+    try:
+        with torch.inference_mode():
+            network(torch.zeros(1, 3, size, size, device="meta"))
+    except NotImplementedError:
+        pass  # an operation without a dry run
+    except (RuntimeError, AssertionError, ValueError) as error:
+        raise UserError(
+            f"input_size: {backbone.architecture} takes no images of {size} px ({error}); give "
+            f"another size, or what it wants to know of it in model_args"
+        ) from None
+    return widest
 
 
 def _create(backbone: Backbone, pretrained: bool) -> nn.Module:
@@ -107,8 +131,7 @@ def _matching_weights(
     backbone: Backbone, path: Path, network: nn.Module
 ) -> dict[str, torch.Tensor]:
     """The file's tensors that `network` wants; every one of them, each of the right shape."""
-    if backbone.sha256 is not None:
-        _check_digest(path, backbone.sha256)
+    digests.check(backbone)
     try:
         found = timm.models.load_state_dict(str(path), device="cpu", weights_only=True)
     except (OSError, RuntimeError, ValueError, EOFError, SafetensorError, UnpicklingError) as error:
@@ -144,16 +167,6 @@ def _matching_weights(
             f"name the architecture that they were saved from"
         )
     return found
-
-
-def _check_digest(path: Path, wanted: str) -> None:
-    with path.open("rb") as file:
-        found = file_digest(file, "sha256").hexdigest()
-    if found != wanted:
-        raise UserError(
-            f"{path} has sha256 {found}, and params.yaml says {wanted}: bring back the file that "
-            f"was meant, or write the new digest there to extract with this one"
-        )
 
 
 def _as_tuple(value: str | tuple[str, ...]) -> tuple[str, ...]:

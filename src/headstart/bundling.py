@@ -7,13 +7,13 @@ import timm
 import torch
 from safetensors.torch import save
 
-from headstart import end_to_end
+from headstart import digests, end_to_end, files
 from headstart.errors import UserError
-from headstart.files import replacing
 
 
 def bundle(model: Path, folder: Path) -> tuple[Path, dict[str, Any]]:
-    """Writes `<folder>/<architecture>.safetensors`: float16 weights, without the classifier.
+    """Writes `<folder>/<architecture>.safetensors`, float16 weights without the classifier, and
+    their digest beside them, `<architecture>.sha256`.
 
     model: model.safetensors of train_scratch. Returns the file and the entry of `zoo` that goes
     with it: what the network saw of pixels in training must be what extraction shows it.
@@ -38,8 +38,9 @@ def bundle(model: Path, folder: Path) -> tuple[Path, dict[str, Any]]:
     kept = {name: saved.weights[name] for name in extractor.state_dict()}
     halved = {name: w.half() if w.is_floating_point() else w for name, w in kept.items()}
     path = folder / f"{architecture}.safetensors"
-    with replacing(path) as unfinished:
+    with files.replacing(path) as unfinished:
         unfinished.write_bytes(save(halved))
+    files.write(path.with_suffix(".sha256"), digests.line(path))
     entry = {
         "architecture": architecture,
         "model_args": model_args,

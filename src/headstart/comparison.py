@@ -1,6 +1,5 @@
 """All active runs side by side: one table, one figure, and the one that tune chooses."""
 
-import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -44,8 +43,7 @@ def load_right(folder: Path, runs: list[str]) -> dict[str, np.ndarray]:
     right: dict[str, np.ndarray] = {}
     ids: list[str] = []
     for run in runs:
-        with (folder / run / "examples.tsv").open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file, dialect="excel-tab"))
+        rows = files.rows(folder / run / "examples.tsv")
         if ids and ids != [row["id"] for row in rows]:
             raise UserError(f"runs {runs[0]} and {run} saw different val images; run `dvc repro`")
         ids = [row["id"] for row in rows]

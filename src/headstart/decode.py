@@ -12,13 +12,22 @@ from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, TiffI
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM")
 """What Pillow may open; its rarer decoders are the less tested ones."""
 
-# Each call brings its own limit on pixels; Pillow's fixed one would forbid a larger choice.
-Image.MAX_IMAGE_PIXELS = None
-# Pillow warns of metadata that it can't read. Nothing here reads metadata but the orientation.
-warnings.filterwarnings("ignore", module=r"PIL\.")
+
+def set_up_pillow() -> None:
+    """For a whole process, because Pillow and Python have these settings for all threads at once:
+    what decodes many images calls it before.
+
+    Each call of `decode` brings its own limit on pixels, and Pillow's fixed one would forbid a
+    larger choice. Pillow warns of metadata that it can't read, and nothing here reads metadata but
+    the orientation.
+    """
+    Image.MAX_IMAGE_PIXELS = None
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+
 
 # What Pillow's decoders raise on damaged files; tests/test_decode.py mutates valid ones.
 _DECODER_ERRORS = (
+    Image.DecompressionBombError,
     OSError,
     SyntaxError,
     ValueError,

@@ -4,6 +4,7 @@ import shutil
 
 import torch
 
+from headstart import memory
 from headstart.errors import UserError
 
 
@@ -28,6 +29,11 @@ def device_named(name: str, stage: str) -> torch.device:
             f"mend that, or set {stage}.device to cpu to do without it"
         )
     return torch.device("cpu")
+
+
+def memory_of(device: torch.device) -> int:
+    """Bytes of memory: what is free on a GPU, what the machine has in all for its CPU."""
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else memory.of_machine()
 
 
 def has_bfloat16(device: torch.device) -> bool:

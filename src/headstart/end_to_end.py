@@ -19,6 +19,7 @@ from headstart import (
     augmentation,
     checkpoints,
     distributed,
+    memory,
     optimisers,
     predictions,
     schedules,
@@ -26,6 +27,7 @@ from headstart import (
     weights,
 )
 from headstart.augmentation import Input, shrunk
+from headstart.devices import has_bfloat16, memory_of
 from headstart.errors import UserError
 from headstart.files import replacing
 from headstart.h5 import ClassLabel
@@ -90,8 +92,9 @@ def fit(job: Job, images: Images, device: torch.device, outputs: Outputs) -> Epo
     processes the first alone writes.
 
     Raises:
-        UserError: as `train`.
+        UserError: as `train`; or a batch doesn't fit the memory.
     """
+    check_memory(job, device)
     workspace = cache_root() / TRAINING / f"{job.label}-{fingerprint(job, images)}"
     workspace.mkdir(parents=True, exist_ok=True)
     network, spent = job.network, job.passes
@@ -108,6 +111,34 @@ def fit(job: Job, images: Images, device: torch.device, outputs: Outputs) -> Epo
         if distributed.is_first():
             write(job, images, device, trained, spent, outputs)
     return max(trained.curve, key=lambda epoch: epoch.tune_top1)
+
+
+def check_memory(job: Job, device: torch.device) -> None:
+    """Raises UserError where training takes more than the device's memory: what of a batch is kept
+    for the way back, the weights, their gradients and a moment."""
+    shares = job.recipe.accumulate * distributed.world()
+    batch = min(job.recipe.batch_size, len(job.task.train)) // shares
+    weights = sum(p.numel() for p in job.network.parameters() if p.requires_grad)
+    kept = kept_bytes(job.network, job.task.input.size) / (2 if has_bfloat16(device) else 1)
+    what = f"the recipe's batch_size: {batch:,} images at once (see `accumulate`) in {job.label}"
+    memory.check(what, int(batch * kept + 3 * 4 * weights), memory_of(device))
+
+
+def kept_bytes(network: nn.Module, size: int) -> int:
+    """Of one image of `size` px, what the network keeps of it for the way back, in float32."""
+    own = {t.untyped_storage().data_ptr() for t in network.state_dict().values()}
+    kept: dict[int, int] = {}
+
+    def note(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    device = next(network.parameters()).device
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        logits = network.eval()(torch.zeros(1, 3, size, size, device=device))
+    del logits
+    return sum(size for place, size in kept.items() if place not in own)
 
 
 def write(

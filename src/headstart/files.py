@@ -5,10 +5,11 @@ What stood there before is replaced, never written into: DVC may have linked it 
 
 import csv
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 from uuid import uuid4
 
 from headstart.errors import UserError
@@ -48,11 +49,59 @@ def write(path: Path, text: str) -> None:
         unfinished.write_bytes(text.encode())
 
 
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*(e[+-]?\d+)?|inf|nan)", re.IGNORECASE | re.ASCII)
+FORMULA = re.compile(r"'*[=+\-@\t\r\n＝＋－＠]")
+"""How a cell begins that a spreadsheet might compute: OWASP's list, CSV injection. Apostrophes
+before it are ours."""
+
+
+class Table:
+    """Writes rows of tab-separated cells.
+
+    A text that a spreadsheet would take for a formula gets an apostrophe before it, as OWASP
+    recommends; `rows` takes it away again. Numbers stay numbers.
+    """
+
+    def __init__(self, file: TextIO) -> None:
+        self.file = file
+        # Its own line end, \r\n, so that it quotes a cell that holds either of the two.
+        self.writer = csv.writer(self, "excel-tab")
+
+    def write(self, line: str) -> None:
+        self.file.write(line.removesuffix("\r\n") + "\n")
+
+    def writerow(self, cells: Iterable[Any]) -> None:
+        self.writer.writerow([_inert(cell) for cell in cells])
+
+    def writerows(self, rows: Iterable[Iterable[Any]]) -> None:
+        for row in rows:
+            self.writerow(row)
+
+
 @contextmanager
-def table(path: Path) -> Iterator[Any]:
-    """A csv.writer of tab-separated lines that become `path`; raises as `replacing` does."""
+def table(path: Path) -> Iterator[Table]:
+    """A table that becomes `path`; raises as `replacing` does."""
     with (
         replacing(path) as unfinished,
         unfinished.open("w", encoding="utf-8", newline="") as file,
     ):
-        yield csv.writer(file, "excel-tab", lineterminator="\n")
+        yield Table(file)
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    """What `table` wrote to `path`: every row's cells by the names in the first."""
+    with path.open(encoding="utf-8", newline="") as file:
+        head, *body = ([_meant(cell) for cell in row] for row in csv.reader(file, "excel-tab"))
+    return [dict(zip(head, row, strict=True)) for row in body]
+
+
+def _inert(cell: Any) -> Any:
+    return f"'{cell}" if isinstance(cell, str) and _is_formula(cell) else cell
+
+
+def _meant(cell: str) -> str:
+    return cell[1:] if cell.startswith("'") and _is_formula(cell[1:]) else cell
+
+
+def _is_formula(cell: str) -> bool:
+    return bool(FORMULA.match(cell)) and not NUMBER.fullmatch(cell)

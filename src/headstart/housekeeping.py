@@ -1,6 +1,7 @@
 """What the caches take on disk, and which of them nothing current needs."""
 
 import shutil
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,16 +49,13 @@ def caches(root: Path, features_folder: Path, backbones: list[str]) -> list[Cach
 
 def remove(cache: Cache) -> bool:
     """Deletes a cache; False, and it stays, where a running stage holds one of its locks."""
-    locks = [FileLock(path) for path in cache.path.glob("lock*")]
-    try:
-        for lock in locks:
-            lock.acquire(timeout=0)
-    except Timeout:
-        return False
-    finally:
-        for lock in locks:
-            lock.release()
-    shutil.rmtree(cache.path)
+    with ExitStack() as locks:
+        try:
+            for path in cache.path.glob("lock*"):
+                locks.enter_context(FileLock(path).acquire(timeout=0))
+        except Timeout:
+            return False
+        shutil.rmtree(cache.path)
     return True
 
 

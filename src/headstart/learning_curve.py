@@ -1,6 +1,5 @@
 """Accuracy against the number of training images a class: a table a run, one figure of all runs."""
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -52,8 +51,7 @@ def load(folder: Path, runs: Sequence[str]) -> dict[str, Curve]:
         path = folder / f"{run}.tsv"
         if not path.exists():
             raise UserError(f"run {run} has no learning curve at {path}; `dvc repro` makes it")
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.reader(file, "excel-tab"))[1:]
+        rows = [list(row.values()) for row in files.rows(path)]
         curves[run] = [Point(*map(int, row[:3]), *map(float, row[3:])) for row in rows]
     return curves
 

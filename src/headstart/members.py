@@ -1,8 +1,11 @@
 """A backbone on its device: one of those whose features stand side by side, or the only one."""
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from headstart import backbones, runtime
+from headstart import backbones, memory, runtime
+from headstart.devices import device_named
+from headstart.errors import UserError
 from headstart.params import Backbone, Extract
 from headstart.runtime import Runtime
 
@@ -13,6 +16,33 @@ class Member(NamedTuple):
     name: str
     runtime: Runtime
     provenance: dict[str, Any]
+
+
+BYTES = {"float32": 4, "bfloat16": 2, "int8": 1}
+"""By precision, of a number between two layers."""
+
+
+def check(zoo: Mapping[str, Backbone], asked: Extract) -> None:
+    """Finds out in seconds, before the first of these backbones' hours of work, what would stop the
+    last one.
+
+    Raises:
+        UserError: a weights file doesn't fit, a network takes no images of its size, a batch
+            doesn't fit the memory, or there is no such device. A line each.
+    """
+    problems = []
+    for name, backbone in zoo.items():
+        try:
+            widest = backbones.check(backbone)
+            runtime.check(asked.device, backbone.precision)
+            if device_named(asked.device, "extract").type == "cpu":
+                need = asked.batch_size * widest * BYTES[backbone.precision]
+                what = f"extract.batch_size: {asked.batch_size:,} images in {name}"
+                memory.check(what, need, memory.of_machine())
+        except UserError as error:
+            problems.append(f"{name}: {error}")
+    if problems:
+        raise UserError("\n".join(problems))
 
 
 def start(name: str, backbone: Backbone, asked: Extract) -> Member:

@@ -25,7 +25,7 @@ def prepare(dataset: Dataset, section: Prepare) -> tuple[Manifest, list[BadRecor
 
     Raises:
         UserError: there are unreadable images and `section.on_bad_image` is `stop`; or what is left
-            can't be trained, tuned and validated on (see `check`).
+            can't be trained, tuned and validated on (see `missing`). All is said at once.
     """
     check_unique(record.id for record in dataset.records)
 
@@ -39,13 +39,20 @@ def prepare(dataset: Dataset, section: Prepare) -> tuple[Manifest, list[BadRecor
     entries, bad = [], []
     for outcome in mapped(inspect, dataset.records, "reading images"):
         (bad if isinstance(outcome, BadRecord) else entries).append(outcome)
+    manifest = Manifest(dataset.classes, _with_tune(entries, section))
+    problems = []
+    lacking = missing(manifest)
+    if bad and (lacking or section.on_bad_image == "stop"):
+        problems.append(f"{len(bad)} of {len(dataset.records)} images can't be read:\n{table(bad)}")
     if bad and section.on_bad_image == "stop":
-        raise UserError(
-            f"{len(bad)} of {len(dataset.records)} images can't be read:\n{table(bad)}\n"
+        problems.append(
             "Repair or delete them, or leave them out with `prepare.on_bad_image: skip`."
         )
-    manifest = Manifest(dataset.classes, _with_tune(entries, section))
-    check(manifest)
+    if lacking:
+        counted = "Without them, " if bad else ""
+        problems.append(counted + lacking)
+    if problems:
+        raise UserError("\n".join(problems))
     return manifest, bad
 
 
@@ -66,20 +73,21 @@ def _with_tune(entries: list[Entry], section: Prepare) -> list[Entry]:
     return [replace(entry, split="tune") if entry.id in tune else entry for entry in entries]
 
 
-def check(manifest: Manifest) -> None:
-    """Raises UserError unless there are two classes, all with images in train, tune and val."""
+def missing(manifest: Manifest) -> str:
+    """What keeps a classifier from being trained, tuned and validated; empty where nothing does."""
     if len(manifest.classes) < 2:
-        raise UserError(f"{len(manifest.classes)} class is nothing to tell apart; give two or more")
+        return f"{len(manifest.classes)} class is nothing to tell apart; give two or more"
     found = Counter((entry.split, entry.label) for entry in manifest.entries)
     problems = []
     for split in ("train", "tune", "val"):
-        missing = [
+        lacking = [
             f"'{c.name}'" for label, c in enumerate(manifest.classes) if not found[split, label]
         ]
-        if missing:
-            problems.append(f"{split} has no image of {', '.join(missing)}")
-    if problems:
-        raise UserError(
-            "\n".join(problems) + "\nEvery class needs two training images (one is held out for "
-            "`tune`) and a validation image; add images, or remove the class from every split."
-        )
+        if lacking:
+            problems.append(f"{split} has no image of {', '.join(lacking)}")
+    if not problems:
+        return ""
+    return "\n".join(problems) + (
+        "\nEvery class needs two training images (one is held out for `tune`) and a validation "
+        "image; add images, or remove the class from every split."
+    )

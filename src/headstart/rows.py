@@ -104,14 +104,21 @@ class RowCache:
         return self._keys[self._positions(keys)] == keys if len(self) else np.zeros(len(keys), bool)
 
     def get(self, keys: np.ndarray) -> np.ndarray:
-        """The rows [N, width] of keys [N] S16, all of which must be cached."""
+        """The rows [N, width] of keys [N] S16, all of which must be cached.
+
+        Raises:
+            UserError: somebody removed a part since it was found.
+        """
         assert self.has(keys).all()
         position = self._positions(keys)
         parts, rows = self._part_of[position], self._row_of[position]
         values = np.empty((len(keys), *self.record["row"].shape), self.record["row"].base)
         for part in np.unique(parts):
             here = parts == part
-            values[here] = np.load(self._parts[part], mmap_mode="r")["row"][rows[here]]
+            try:
+                values[here] = np.load(self._parts[part], mmap_mode="r")["row"][rows[here]]
+            except FileNotFoundError:
+                raise self._removed() from None
         return values
 
     def add(self, keys: np.ndarray, rows: np.ndarray) -> None:
@@ -154,7 +161,8 @@ class RowCache:
     def refresh(self) -> None:
         """Takes in the parts that other processes have added since."""
         known = {*self._parts, *self._unindexed}
-        new = [path for path in sorted(self.folder.glob("*.npy")) if path not in known]
+        found = (path for path in self.folder.glob("*.npy") if path.is_file())
+        new = sorted(path for path in found if path not in known)
         self._unindexed += [path for path in new if self._is_sound(path)]
 
     def _forget(self) -> None:
@@ -165,17 +173,29 @@ class RowCache:
         self._row_of = np.empty(0, np.int64)
 
     def _is_sound(self, path: Path) -> bool:
-        if _digest(path) == path.stem and np.load(path, mmap_mode="r").dtype == self.record:
-            return True
-        path.unlink()
+        try:
+            if _digest(path) == path.stem and np.load(path, mmap_mode="r").dtype == self.record:
+                return True
+        except FileNotFoundError:
+            return False
+        path.unlink(missing_ok=True)
         self.dropped += 1
         return False
+
+    def _removed(self) -> UserError:
+        return UserError(
+            f"parts of the cache {self.folder} were removed while they were in use; run again: "
+            f"what is gone is computed again"
+        )
 
     def _index(self) -> None:
         """Takes the parts that came since into the sorted keys."""
         if not self._unindexed:
             return
-        added = [np.load(path, mmap_mode="r")["key"] for path in self._unindexed]
+        try:
+            added = [np.load(path, mmap_mode="r")["key"] for path in self._unindexed]
+        except FileNotFoundError:
+            raise self._removed() from None
         first = len(self._parts)
         self._parts += self._unindexed
         self._unindexed = []

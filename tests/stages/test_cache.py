@@ -1,11 +1,12 @@
 """The cache command as a user calls it: needed rows stay, whatever else is there goes."""
 
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from headstart import h5
 from headstart.features import joined
@@ -109,3 +110,21 @@ def test_prune_leaves_what_a_running_stage_holds(
         cache(monkeypatch, project, "--prune")
     assert "vgg16-00" in remaining(project)
     assert "in use by a running stage" in capsys.readouterr().out
+
+
+def test_prune_holds_the_locks_until_all_is_deleted(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = project / "cache/training/vgg16-00/lock"
+    lock.touch()
+    delete = shutil.rmtree
+
+    def deleting(folder: Path) -> None:
+        if folder == lock.parent:
+            with pytest.raises(Timeout):
+                FileLock(lock).acquire(timeout=0)
+        delete(folder)
+
+    monkeypatch.setattr("shutil.rmtree", deleting)
+    cache(monkeypatch, project, "--prune")
+    assert remaining(project) == {cache_name(PROVENANCE, "float16")}

@@ -122,3 +122,18 @@ def test_another_backbones_wrong_weights_are_found_before_this_ones_work(
 def test_images_that_are_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SystemExit, match=r"error: images\.h5 is missing; `dvc repro` makes it"):
         extract(monkeypatch, tmp_path)
+
+
+def test_all_that_stops_any_backbone_is_said_before_the_first_ones_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images(tmp_path / "images.h5")
+    small = {"architecture": "inception_v3", "weights": "none", "input_size": 8}
+    large = {**ZOO["tiny"], "input_size": 4096}
+    monkeypatch.setattr("headstart.memory.of_machine", lambda: 10**9)
+    with pytest.raises(SystemExit) as stopped:
+        extract(monkeypatch, tmp_path, {**ZOO, "small": small, "large": large})
+    first, second = str(stopped.value).removeprefix("error: ").splitlines()
+    assert first.startswith("small: input_size: inception_v3 takes no images of 8 px")
+    assert second.startswith("large: extract.batch_size: 4 images in large would take at least")
+    assert not (tmp_path / "features").exists()

@@ -169,3 +169,14 @@ def test_classes_without_training_images_are_said(folder: Path, monkeypatch: pyt
         cases.run_stage(
             monkeypatch, folder, "train_scratch", *PATHS, "--network", "small", **CHANGES
         )
+
+
+def test_a_batch_that_does_not_fit_the_memory_is_refused(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("headstart.memory.of_machine", lambda: 10**6)
+    with pytest.raises(SystemExit, match="the recipe's batch_size: 16 images at once .* in small"):
+        cases.run_stage(
+            monkeypatch, folder, "train_scratch", *PATHS, "--network", "small", **CHANGES
+        )
+    assert not (folder / "model").exists()

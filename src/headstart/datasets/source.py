@@ -3,6 +3,7 @@
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -58,13 +59,8 @@ def open_source(path: Path, key: str = "dataset.path") -> Source:
         UserError: it is neither, or can't be read; a name in it is not Unicode, or stands there
             twice.
     """
-    try:
+    with _readable(path, key):
         names, read = _opened(path, key)
-    except OSError as error:
-        raise UserError(
-            f"{key}: {error.filename or path} can't be read ({error.strerror}); "
-            "let yourself read it, or move it elsewhere"
-        ) from None
     names.sort()
     for name, following in pairwise(names):
         if name == following:
@@ -75,6 +71,34 @@ def open_source(path: Path, key: str = "dataset.path") -> Source:
     return Source(path, names, read)
 
 
+def check(path: Path, key: str = "dataset.path") -> None:
+    """Finds out without looking into it whether there is a folder or .zip at `path`.
+
+    Raises:
+        UserError: there is neither, or it can't be read.
+    """
+    with _readable(path, key):
+        if path.is_dir():
+            return
+        if not path.exists():
+            raise UserError(f"{key}: {path} doesn't exist; name your folder or .zip")
+        with path.open("rb"):  # is_zipfile would take what may not be read for another kind of file
+            pass
+        if not zipfile.is_zipfile(path):
+            raise UserError(f"{key}: {path} is neither a folder nor a .zip")
+
+
+@contextmanager
+def _readable(path: Path, key: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"{key}: {error.filename or path} can't be read ({error.strerror}); "
+            "let yourself read it, or move it elsewhere"
+        ) from None
+
+
 def is_image(name: str) -> bool:
     """Whether a name is an image's by its extension."""
     return name.lower().endswith(IMAGE_EXTENSIONS)
@@ -82,14 +106,9 @@ def is_image(name: str) -> bool:
 
 def _opened(path: Path, key: str) -> tuple[list[str], Callable[[str], bytes]]:
     """The names in the folder or .zip at `path`, unsorted, and what reads them."""
+    check(path, key)
     if path.is_dir():
         return list(_walk(path, "", frozenset())), _folder_reader(path)
-    if not path.exists():
-        raise UserError(f"{key}: {path} doesn't exist; name your folder or .zip")
-    with path.open("rb"):  # is_zipfile would take what may not be read for another kind of file
-        pass
-    if not zipfile.is_zipfile(path):
-        raise UserError(f"{key}: {path} is neither a folder nor a .zip")
     try:
         archive = zipfile.ZipFile(path)
     except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:

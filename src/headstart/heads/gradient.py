@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from headstart import params
+from headstart import memory, params
+from headstart.devices import memory_of
 from headstart.heads.adam import Adam
 from headstart.heads.batches import samples
 from headstart.heads.candidates import Candidate, Task
@@ -88,7 +89,11 @@ def train(recipes: Sequence[Recipe], task: Task) -> list[Candidate]:
     """A candidate a recipe; recipes differ in `PER_MODEL` alone.
 
     The weights of a training that diverged are not finite.
+
+    Raises:
+        UserError: as `check_memory`.
     """
+    check_memory(recipes, task)
     shared, device = recipes[0], torch.device(task.device)
     assert len({group(recipe) for recipe in recipes}) == 1
 
@@ -123,6 +128,15 @@ def train(recipes: Sequence[Recipe], task: Task) -> list[Candidate]:
     return [
         Candidate({}, model, curve) for model, curve in zip(network.models(), curves, strict=True)
     ]
+
+
+def check_memory(recipes: Sequence[Recipe], task: Task) -> None:
+    """Raises UserError where training `recipes` at once takes more than the device's memory."""
+    head, examples = recipes[0], task.train.examples
+    widths = [task.train.width, *head.hidden, len(examples.classes)]
+    need = memory.of_heads(len(recipes), widths, min(head.batch_size, len(examples)))
+    what = f"hidden, batch_size: {len(recipes)} heads at once, layers of {widths} numbers,"
+    memory.check(what, need, memory_of(torch.device(task.device)))
 
 
 def group(recipe: Recipe) -> str:

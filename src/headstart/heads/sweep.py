@@ -25,13 +25,18 @@ def fit(recipe: params.SweepHead, task: Task) -> list[Candidate]:
     groups: dict[str, list[int]] = defaultdict(list)
     for index, variant in enumerate(variants):
         groups[gradient.group(variant)].append(index)
+    parts = [
+        members[start : start + AT_ONCE]
+        for members in groups.values()
+        for start in range(0, len(members), AT_ONCE)
+    ]
+    for together in parts:
+        gradient.check_memory([variants[index] for index in together], task)
     found: dict[int, Candidate] = {}
-    for members in groups.values():
-        for start in range(0, len(members), AT_ONCE):
-            together = members[start : start + AT_ONCE]
-            trained = gradient.train([variants[index] for index in together], task)
-            for index, candidate in zip(together, trained, strict=True):
-                found[index] = replace(candidate, settings=points[index])
+    for together in parts:
+        trained = gradient.train([variants[index] for index in together], task)
+        for index, candidate in zip(together, trained, strict=True):
+            found[index] = replace(candidate, settings=points[index])
     return [found[index] for index in range(len(points))]
 
 

@@ -6,6 +6,8 @@ stages' sections choose from.
 """
 
 import re
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -93,6 +95,19 @@ __all__ = [
 
 SINGLE = "zoo (without concatenations)"
 
+PLAIN = {
+    **dict.fromkeys(
+        ("model_type", "model_attributes_type", "dict_type"),
+        "should be a section: keys below it, each with its value",
+    ),
+    "list_type": "should be a list, as in [a, b]",
+    "path_type": "should be a path",
+}
+"""What pydantic says in words of Python's, by its names of errors."""
+
+MERGE = "tag:yaml.org,2002:merge"
+"""Of the key `<<`, whose mappings a section adds its own keys to."""
+
 
 class Params(Section):
     dataset: Annotated[PhotoPatches | TinyImageNet | ImageFolder, Discriminator("name")]
@@ -113,7 +128,20 @@ class Params(Section):
     tsne: TSNE
 
     @model_validator(mode="after")
-    def _aliases_exist(self) -> Self:
+    def _sections_fit_each_other(self) -> Self:
+        # The others look up the aliases that the first finds to exist.
+        problems = list(self._unknown_aliases()) or [
+            *self._views_that_are_not_extracted(),
+            *self._runs_that_finetuning_lacks(),
+            *self._runs_that_ensembles_lack(),
+            *self._snapshots_that_ensembles_lack(),
+            *self._names_of_two_runs(),
+        ]
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
+    def _unknown_aliases(self) -> Iterator[str]:
         for key, chosen, table, name in (
             *(
                 (f"zoo.{alias}.concatenate", entry.concatenate, self.single_backbones, SINGLE)
@@ -141,66 +169,66 @@ class Params(Section):
         ):
             for alias in chosen:
                 if alias not in table:
-                    raise ValueError(
-                        f"{key}: {name} has no '{alias}'; {did_you_mean(alias, table)}"
-                    )
+                    yield f"{key}: {name} has no '{alias}'; {did_you_mean(alias, table)}"
             if len(set(chosen)) < len(chosen):
-                raise ValueError(f"{key}: an alias stands there twice; name each once")
-        return self
+                yield f"{key}: an alias stands there twice; name each once"
 
-    @model_validator(mode="after")
-    def _views_to_learn_from_are_extracted(self) -> Self:
+    def _views_that_are_not_extracted(self) -> Iterator[str]:
         for alias in (*self.train_head.heads, *self.learning_curve.heads):
             if self.heads[alias].train_views == "all" and not self.extract.augmented_views:
-                raise ValueError(
+                yield (
                     f"heads.{alias}: train_views is all, but extract.augmented_views is 0; raise "
                     f"that, or set train_views to whole"
                 )
-        return self
 
-    @model_validator(mode="after")
-    def _finetuning_goes_on_from_active_runs(self) -> Self:
+    def _runs_that_finetuning_lacks(self) -> Iterator[str]:
         for key, aliases, section, active in (
             ("backbones", self.finetune.backbones, "extract.backbones", self.extract.backbones),
             ("head", [self.finetune.head], "train_head.heads", self.train_head.heads),
         ):
             for alias in aliases if self.finetune.backbones else []:
                 if alias not in active:
-                    raise ValueError(
+                    yield (
                         f"finetune.{key}: '{alias}' is not in {section}, which fine-tuning goes on "
                         f"from; name it there too, or set finetune.backbones to []"
                     )
-        return self
 
-    @model_validator(mode="after")
-    def _ensembles_are_of_active_runs(self) -> Self:
+    def _runs_that_ensembles_lack(self) -> Iterator[str]:
         for name in self.ensemble.ensembles:
             members = self.ensembles[name].members or []
             for member in members:
                 if member not in self.single_runs:
                     near = did_you_mean(member, self.single_runs)
-                    raise ValueError(f"ensembles.{name}: no run '{member}' is active; {near}")
+                    yield f"ensembles.{name}: no run '{member}' is active; {near}"
             if len(set(members)) < len(members):
-                raise ValueError(f"ensembles.{name}: a member stands there twice; name each once")
-        return self
+                yield f"ensembles.{name}: a member stands there twice; name each once"
 
-    @model_validator(mode="after")
-    def _ensembles_are_of_snapshots_that_are_kept(self) -> Self:
+    def _snapshots_that_ensembles_lack(self) -> Iterator[str]:
         for name in self.ensemble.ensembles:
             network = self.ensembles[name].snapshots_of
             if network is None:
                 continue
             if network not in self.networks:
                 near = did_you_mean(network, self.networks)
-                raise ValueError(f"ensembles.{name}: networks has no '{network}'; {near}")
-            if network not in self.train_scratch.networks:
-                raise ValueError(
+                yield f"ensembles.{name}: networks has no '{network}'; {near}"
+            elif network not in self.train_scratch.networks:
+                yield (
                     f"ensembles.{name}: '{network}' isn't trained; name it in "
                     f"train_scratch.networks"
                 )
-            if self.train_scratch.snapshots == 1:
-                raise ValueError(f"ensembles.{name}: train_scratch.snapshots is 1; raise it")
-        return self
+            elif self.train_scratch.snapshots == 1:
+                yield f"ensembles.{name}: train_scratch.snapshots is 1; raise it"
+
+    def _names_of_two_runs(self) -> Iterator[str]:
+        sections = {
+            "heads": [run for run in self.single_runs if run.endswith("-finetune")],
+            "ensembles": [*self.train_scratch.networks, *self.ensemble.ensembles],
+        }
+        for section, names in sections.items():
+            for name, count in Counter(names).items():
+                if count > 1:
+                    alias = name.rpartition("-")[2]
+                    yield f"{section}.{alias}: another run is named {name}; rename the alias"
 
     @property
     def single_backbones(self) -> dict[str, Backbone]:
@@ -268,22 +296,38 @@ class Params(Section):
         return [*self.single_runs, *self.ensemble.ensembles]
 
 
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+    """YAML in which no key of a mapping may stand twice; PyYAML itself would take the last."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        written = Counter(key.value for key, _ in node.value if key.tag != MERGE)
+        for key, _ in node.value:
+            if written[key.value] > 1:
+                line = key.start_mark.line + 1
+                raise yaml.YAMLError(f"'{key.value}' stands twice in one section, in line {line}")
+        return super().construct_mapping(node, deep)
+
+
 def load(path: Path = Path("params.yaml")) -> Params:
     """params.yaml, validated as a whole.
 
     Raises:
-        UserError: the file is missing or not YAML, or a key or value in it is wrong; one line each.
+        UserError: the file can't be read or isn't YAML, or keys or values in it are wrong; one line
+            each. What sections say of each other is looked at once each of them is right.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except FileNotFoundError:
         raise UserError(f"{path} is missing; run from the project's root") from None
-    except yaml.YAMLError as error:
+    except OSError as error:
+        raise UserError(f"{path} can't be read ({error.strerror})") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
     try:
         return Params.model_validate(content)
     except ValidationError as error:
-        lines = [_line(content, problem) for problem in error.errors()]
+        told = (_line(content, problem) for problem in error.errors())
+        lines = [line for problem in told for line in problem.splitlines()]
         raise UserError("\n".join(f"{path}: {line}" for line in lines)) from None
 
 
@@ -302,6 +346,9 @@ def _line(content: Any, problem: ErrorDetails) -> str:
         case "missing":
             keys.append(str(problem["loc"][-1]))
             message = "is missing"
+        case "union_tag_not_found":
+            keys.append(context["discriminator"].strip("'"))
+            message = "is missing"
         case "union_tag_invalid":
             field = context["discriminator"].strip("'")
             keys.append(field)
@@ -310,6 +357,6 @@ def _line(content: Any, problem: ErrorDetails) -> str:
         case "literal_error":
             valid = re.findall(r"'(\w+)'", context["expected"])
             message = f"can't be '{problem['input']}'; {did_you_mean(str(problem['input']), valid)}"
-        case _:
-            message = problem["msg"].removeprefix("Value error, ")
+        case kind:
+            message = PLAIN.get(kind) or problem["msg"].removeprefix("Value error, ")
     return ": ".join(filter(None, [".".join(keys), message]))

@@ -10,7 +10,6 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import (
     Discriminator,
     Field,
-    PositiveInt,
     StringConstraints,
     Tag,
     field_validator,
@@ -18,7 +17,17 @@ from pydantic import (
 )
 
 from headstart.errors import did_you_mean
-from headstart.params.section import Alias, Channels, Device, Launch, Section
+from headstart.params.section import (
+    Alias,
+    BatchSize,
+    Channels,
+    Device,
+    Launch,
+    Pixels,
+    Section,
+    Seed,
+    at_most,
+)
 
 PACKAGE = Path(__file__).parents[1]
 BUNDLED = PACKAGE / "bundled"
@@ -37,9 +46,9 @@ class Backbone(Section):
     architecture: str
     weights: str
     sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = None
-    seed: int = 0
+    seed: Seed = 0
     model_args: dict[str, Any] = Field(default={})
-    input_size: PositiveInt | None = None
+    input_size: Pixels | None = None
     mean: Channels | None = None
     std: Channels | None = None
     interpolation: Literal["bilinear", "bicubic"] | None = None
@@ -104,9 +113,9 @@ class Extract(Section):
     backbones: list[Alias]
     launch: Launch
     ten_crop: bool
-    augmented_views: Annotated[int, Field(ge=0)]
+    augmented_views: Annotated[int, Field(ge=0), at_most(1000, "each multiplies the time")]
     dtype: Literal["float16", "float32"]
-    batch_size: PositiveInt
+    batch_size: BatchSize
     device: Device
 
 

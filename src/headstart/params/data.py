@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import PositiveInt
 
-from headstart.params.section import Fraction, Section
+from headstart.params.section import Fraction, Section, Seed
 
 
 class PhotoPatches(Section):
@@ -28,14 +28,14 @@ class ImageFolder(Section):
     name: Literal["image_folder"]
     path: Path
     val_fraction: Fraction = 0.2
-    seed: int = 0
+    seed: Seed = 0
 
 
 class Prepare(Section):
     """tune_fraction: of each class's training images. max_pixels: with more, an image is bad."""
 
     tune_fraction: Fraction
-    seed: int
+    seed: Seed
     on_bad_image: Literal["stop", "skip"]
     max_pixels: PositiveInt
 

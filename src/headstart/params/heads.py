@@ -1,5 +1,6 @@
 """Sections of train_head: every kind of head."""
 
+from math import prod
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
@@ -12,7 +13,20 @@ from pydantic import (
 )
 
 from headstart.errors import did_you_mean
-from headstart.params.section import Alias, Device, NotNegative, Positive, Section
+from headstart.params.section import (
+    Alias,
+    BatchSize,
+    Device,
+    Epochs,
+    NotNegative,
+    Positive,
+    Section,
+    Seed,
+    at_most,
+)
+
+MOST_POINTS = 10_000
+"""Of a sweep: each is a model that is trained and kept until tune has chosen."""
 
 
 class HeadSection(Section):
@@ -44,9 +58,9 @@ class GradientHead(WeightedHead):
     weight_decay: NotNegative
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    epochs: PositiveInt
-    batch_size: PositiveInt
-    seed: Annotated[int, Field(ge=0)]
+    epochs: Epochs
+    batch_size: BatchSize
+    seed: Seed
 
 
 class LinearHead(GradientHead):
@@ -57,11 +71,14 @@ class LinearHead(GradientHead):
     activation: ClassVar[str] = "relu"
 
 
+Width = Annotated[PositiveInt, at_most(1 << 20, "no memory holds such a layer")]
+
+
 class MLPHead(GradientHead):
     """hidden: the widths of the layers between features and scores."""
 
     kind: Literal["mlp"]
-    hidden: Annotated[list[PositiveInt], Field(min_length=1)]
+    hidden: Annotated[list[Width], Field(min_length=1)]
     activation: Literal["relu", "tanh", "gelu"] = "relu"
 
 
@@ -106,7 +123,7 @@ class SweepHead(Section):
     head: Annotated[LinearHead | MLPHead, Discriminator("kind")]
     over: Annotated[dict[str, Annotated[list[Any], Field(min_length=1)]], Field(min_length=1)]
     sample: PositiveInt | None = None
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Seed = 0
 
     @property
     def standardize(self) -> bool:
@@ -121,6 +138,11 @@ class SweepHead(Section):
         # These decide what all variants see.
         fixed = {"kind", "standardize", "train_views"}
         swept = type(self.head).model_fields.keys() - fixed
+        if self.points > MOST_POINTS:
+            raise ValueError(
+                f"over: {self.points:,} combinations; at most {MOST_POINTS:,}, because each is a "
+                f"model: name fewer values, or draw some with `sample`"
+            )
         for key, values in self.over.items():
             if key not in swept:
                 raise ValueError(f"over: can't vary '{key}'; {did_you_mean(key, swept)}")
@@ -131,6 +153,12 @@ class SweepHead(Section):
                     why = error.errors()[0]["msg"]
                     raise ValueError(f"over: {key} can't be {value}: {why}") from None
         return self
+
+    @property
+    def points(self) -> int:
+        """How many models are tried."""
+        combinations = prod(map(len, self.over.values()))
+        return min(combinations, self.sample or combinations)
 
     def variant(self, settings: dict[str, Any]) -> LinearHead | MLPHead:
         """`head` with some keys changed."""

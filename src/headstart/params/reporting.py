@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, PositiveInt, model_validator
 
-from headstart.params.section import Alias, Fraction, Section
+from headstart.params.section import Alias, Fraction, Section, Seed, at_most
 
 
 class Evaluate(Section):
@@ -15,8 +15,8 @@ class Evaluate(Section):
 
     confidence: Fraction
     coverage: Fraction
-    resamples: Annotated[int, Field(ge=100)]
-    seed: int
+    resamples: Annotated[int, Field(ge=100), at_most(1_000_000, "more change no digit shown")]
+    seed: Seed
 
 
 class LearningCurve(Section):
@@ -28,8 +28,8 @@ class LearningCurve(Section):
 
     heads: list[Alias]
     images_per_class: Annotated[list[PositiveInt], Field(min_length=1)]
-    subsets: PositiveInt
-    seed: Annotated[int, Field(ge=0)]
+    subsets: Annotated[PositiveInt, at_most(1000, "each is a training of its own")]
+    seed: Seed
 
 
 class EnsembleOf(Section):
@@ -61,4 +61,4 @@ class TSNE(Section):
     classes: list[str]
     images_per_class: PositiveInt
     perplexity: Annotated[float, Field(gt=1)]
-    seed: int
+    seed: Seed

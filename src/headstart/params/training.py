@@ -7,7 +7,9 @@ from pydantic import Discriminator, Field, PositiveInt, model_validator
 from headstart.params.backbones import check_architecture
 from headstart.params.section import (
     Alias,
+    BatchSize,
     Device,
+    Epochs,
     Fraction,
     Launch,
     NotNegative,
@@ -15,6 +17,8 @@ from headstart.params.section import (
     Probability,
     Range,
     Section,
+    Seed,
+    at_most,
 )
 
 
@@ -108,8 +112,8 @@ class Recipe(Section):
     layer_decay: factor on the learning rate for each layer further from the classifier.
     """
 
-    epochs: PositiveInt
-    batch_size: Annotated[int, Field(ge=2)]
+    epochs: Epochs
+    batch_size: Annotated[BatchSize, Field(ge=2)]
     accumulate: PositiveInt = 1
     optimiser: Annotated[Optimiser, Discriminator("name")]
     schedule: Annotated[Schedule, Discriminator("name")]
@@ -122,7 +126,7 @@ class Recipe(Section):
     patience: PositiveInt | None = None
     layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
     augmentation: Augmentation = Augmentation()
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Seed = 0
 
 
 class Finetune(Section):
@@ -190,6 +194,6 @@ class TrainScratch(Section):
     """snapshots: kept and predicted with at most, one an epoch that was best so far on tune."""
 
     networks: list[Alias]
-    snapshots: PositiveInt
+    snapshots: Annotated[PositiveInt, at_most(1000, "each is a file of all weights")]
     device: Device
     launch: Launch

@@ -1,7 +1,9 @@
 """One NVIDIA GPU, the one of this process's rank."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,9 +33,6 @@ class CUDARuntime:
         self.device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
         torch.cuda.set_device(self.device)
         self.copies = torch.cuda.Stream(self.device)
-        # torch's default for convolutions is TF32, whose error is that of half precision.
-        torch.backends.cudnn.conv.fp32_precision = "ieee"  # pyright: ignore[reportAttributeAccessIssue]
-        torch.backends.cuda.matmul.fp32_precision = "ieee"
         network = Normalised(backbone.network, self.preprocessing)
         self.network = network.to(self.device).to(memory_format=torch.channels_last)
         size = backbone.preprocessing.input_size
@@ -74,8 +73,23 @@ class CUDARuntime:
         x.record_stream(computing)  # its memory is not free for the next copy before that
         # Rounded to whole pixel values, as the CPU's uint8 resize gives them.
         x = resize(x.permute(0, 3, 1, 2).float(), self.preprocessing).round().clamp(0, 255)
-        with torch.autocast("cuda", torch.bfloat16, enabled=self.autocast):
+        with exact(), torch.autocast("cuda", torch.bfloat16, enabled=self.autocast):
             return self.network(x.permute(0, 2, 3, 1))
+
+
+@contextmanager
+def exact() -> Iterator[None]:
+    """float32 is computed as such; torch's default for convolutions is TF32, whose error is that of
+    half precision. torch has this setting for the whole process: it is put back afterwards."""
+    settings: Any = (torch.backends.cudnn.conv, torch.backends.cuda.matmul)
+    before = [setting.fp32_precision for setting in settings]
+    try:
+        for setting in settings:
+            setting.fp32_precision = "ieee"
+        yield
+    finally:
+        for setting, value in zip(settings, before, strict=True):
+            setting.fp32_precision = value
 
 
 def in_chunks(
