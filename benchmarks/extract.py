@@ -160,7 +160,7 @@ def ours(
             os.environ["HEADSTART_CACHE"] = cache
             began = time.perf_counter()
             dataset = datasets.load(section)
-            manifest, _ = prepare(dataset, checks)
+            manifest = prepare(dataset, checks).manifest
             images.write(out / "images.h5", manifest, dataset.read, 299, "crop", 10**8)
             with images.open_images(out / "images.h5") as stored:
                 member = Member(name, started, loaded.provenance)

@@ -1,4 +1,4 @@
-"""Reads every image of the dataset once, holds tune out of train and writes the manifest."""
+"""Reads every image of the dataset once, decides the splits and writes the manifest."""
 
 from argparse import Namespace
 
@@ -9,22 +9,29 @@ from stages import parser, run
 def prepare(args: Namespace, params: Params) -> str:
     from collections import Counter
 
-    from headstart import datasets, manifest
+    from headstart import assignment, datasets, manifest
     from headstart import prepare as preparation
     from headstart.decode import set_up_pillow
 
     set_up_pillow()
     dataset = datasets.load(params.dataset)
-    found, bad = preparation.prepare(dataset, params.prepare)
-    manifest.save(args.manifest, found)
-    if bad:
-        print(f"left out, as they can't be read:\n{preparation.table(bad)}")
-    counts = Counter(entry.split for entry in found.entries)
+    made = preparation.prepare(dataset, params.prepare)
+    manifest.save(args.manifest, made.manifest)
+    if made.bad:
+        print(f"left out, as they can't be read:\n{preparation.table(made.bad)}")
+    splits = [entry.split for entry in made.manifest.entries]
+    counts = Counter(splits)
     figures = ", ".join(f"{counts[split]} {split}" for split in manifest.SPLITS)
-    return (
-        f"{len(found.entries)} images of {len(found.classes)} classes: {figures}; "
-        f"{len(bad)} unreadable, {dataset.ignored} other files passed over"
+    said = (
+        f"{len(splits)} images of {len(made.manifest.classes)} classes: {figures}; "
+        f"{len(made.bad)} unreadable, {dataset.ignored} other files passed over"
     )
+    if changes := assignment.record(params.dataset, made.contents, splits):
+        said += (
+            f"; since the last run {changes.moved} changed splits, {changes.added} were added, "
+            f"{changes.removed} removed"
+        )
+    return said
 
 
 if __name__ == "__main__":

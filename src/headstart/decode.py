@@ -6,7 +6,9 @@ import warnings
 import zlib
 
 import numpy as np
-from PIL import Image, ImageFile, ImageOps
+import simplejpeg
+from PIL import ExifTags, Image, ImageFile, ImageOps
+from PIL.JpegImagePlugin import JpegImageFile
 from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, TiffImageFile
 
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM")
@@ -54,6 +56,8 @@ def decode(data: bytes, max_pixels: int) -> np.ndarray:
     channels; 16 bits scaled to 8; transparent pixels on white; CMYK by Pillow's plain formula,
     without colour profiles.
 
+    A JPEG has no checksums: damage that leaves it a valid stream of codes can't be known.
+
     Raises:
         BadImage: `data` is empty, no image, truncated or damaged, or has more than `max_pixels`
             (read from the header, before any pixel is decoded).
@@ -61,9 +65,12 @@ def decode(data: bytes, max_pixels: int) -> np.ndarray:
     if not data:
         raise BadImage("the file is empty")
     try:
-        _check_header(data, max_pixels)
-        # Checksums first: the PNG decoder itself passes over them.
-        Image.open(io.BytesIO(data), formats=FORMATS).verify()
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            _check_size(image, max_pixels)
+            if isinstance(image, JpegImageFile):
+                return _jpeg(data, image)
+            # Checksums first: the PNG decoder itself passes over them.
+            image.verify()
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             image.load()
             if image.mode.startswith("I") or image.mode == "F":
@@ -76,13 +83,64 @@ def decode(data: bytes, max_pixels: int) -> np.ndarray:
         raise BadImage(f"damaged: {reason}") from None
 
 
-def _check_header(data: bytes, max_pixels: int) -> None:
-    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-        width, height = image.size
+def _check_size(image: ImageFile.ImageFile, max_pixels: int) -> None:
+    width, height = image.size
     if width < 1 or height < 1:
         raise BadImage(f"{width} x {height} pixels")
     if width * height > max_pixels:
         raise BadImage(f"{width} x {height} pixels, more than prepare.max_pixels ({max_pixels})")
+
+
+def _jpeg(data: bytes, image: JpegImageFile) -> np.ndarray:
+    """The JPEG in `data`, whose header `image` has read, as `decode` gives it.
+
+    libjpeg paints over what it can't decode and warns; Pillow is silent about that, and simplejpeg,
+    which gives the same pixels, makes it an error.
+    """
+    try:
+        pixels = _strictly(data, image)
+    except ValueError as error:
+        if "subsampling" in str(error):  # a rare one, which only Pillow decodes
+            return np.array(_to_rgb(ImageOps.exif_transpose(image)))
+        pixels = _strictly(_without_metadata(data), image)
+    if image.mode == "CMYK":
+        return np.array(_to_rgb(ImageOps.exif_transpose(image)))
+    orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+    if orientation == 1:
+        return pixels
+    stored = Image.fromarray(pixels)
+    stored.getexif()[ExifTags.Base.Orientation] = orientation
+    return np.array(ImageOps.exif_transpose(stored))
+
+
+def _strictly(data: bytes, image: JpegImageFile) -> np.ndarray:
+    """[H, W, 3] RGB, or [H, W, 4] as stored if `image` is CMYK; raises ValueError if damaged."""
+    channels = "CMYK" if image.mode == "CMYK" else "RGB"
+    # Of the size that was checked: two parsers may understand one header differently.
+    checked = np.empty((image.height, image.width, len(channels)), np.uint8)
+    pixels = simplejpeg.decode_jpeg(data, channels, buffer=checked, strict=True)
+    if pixels.shape != checked.shape:
+        raise ValueError("two image sizes")
+    return pixels
+
+
+def _without_metadata(data: bytes) -> bytes:
+    """A JPEG without what cameras and editors write into it, and with a valid version of JFIF.
+
+    libjpeg warns of faults there too, which no pixel depends on. APP0 (JFIF) and APP14 (Adobe)
+    stay: they say which colours are meant.
+    """
+    kept, start = [data[:2]], 2
+    while data[start : start + 1] == b"\xff" and data[start + 1 : start + 2] != b"\xda":
+        kind = data[start + 1]
+        end = start + 2 + int.from_bytes(data[start + 2 : start + 4])
+        segment = data[start:end]
+        if segment[4:9] == b"JFIF\0":
+            segment = segment[:9] + b"\1\1" + segment[11:]
+        if kind in (0xE0, 0xEE) or not (0xE0 <= kind <= 0xEF or kind == 0xFE):
+            kept.append(segment)
+        start = end
+    return b"".join([*kept, data[start:]])
 
 
 def _check_depth(image: ImageFile.ImageFile) -> None:

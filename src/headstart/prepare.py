@@ -1,12 +1,18 @@
-"""From a dataset to a manifest: every image is read once, all that is wrong is said at once."""
+"""From a dataset to a manifest: every image is read once, all that is wrong is said at once.
+
+What is held out of train, as tune and as the val of a dataset that has none, follows from what the
+images' files hold and never from their names: renaming a file or a class moves nothing, and all
+copies of a file in a class stay on one side.
+"""
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
+from hashlib import sha256
 
 from headstart.datasets.contract import Dataset, Record
 from headstart.decode import BadImage, decode
 from headstart.errors import UserError
-from headstart.manifest import Entry, Manifest, check_unique
+from headstart.manifest import Entry, Manifest, Split, check_unique
 from headstart.parallel import mapped
 from headstart.params import Prepare
 from headstart.splits import held_out
@@ -20,8 +26,20 @@ class BadRecord:
     reason: str
 
 
-def prepare(dataset: Dataset, section: Prepare) -> tuple[Manifest, list[BadRecord]]:
-    """The manifest of the readable images, with `tune` held out of train, and the other images.
+@dataclass(frozen=True)
+class Prepared:
+    """contents: SHA-256 of the file of each of the manifest's entries, hexadecimal. bad: the images
+    that are not in the manifest.
+    """
+
+    manifest: Manifest
+    contents: list[str]
+    bad: list[BadRecord]
+
+
+def prepare(dataset: Dataset, section: Prepare) -> Prepared:
+    """The manifest of the readable images, with `tune` held out of train, and val where there is
+    none.
 
     Raises:
         UserError: there are unreadable images and `section.on_bad_image` is `stop`; or what is left
@@ -29,17 +47,28 @@ def prepare(dataset: Dataset, section: Prepare) -> tuple[Manifest, list[BadRecor
     """
     check_unique(record.id for record in dataset.records)
 
-    def inspect(record: Record) -> Entry | BadRecord:
+    def inspect(record: Record) -> tuple[Entry, str] | BadRecord:
         try:
-            height, width, _ = decode(dataset.read(record.id), section.max_pixels).shape
+            data = dataset.read(record.id)
+            height, width, _ = decode(data, section.max_pixels).shape
         except BadImage as bad:
             return BadRecord(record.id, str(bad))
-        return Entry(record.id, record.split, record.label, width, height, record.box)
+        entry = Entry(record.id, record.split, record.label, width, height, record.box)
+        return entry, sha256(data).hexdigest()
 
-    entries, bad = [], []
+    entries: list[Entry] = []
+    contents: list[str] = []
+    bad: list[BadRecord] = []
     for outcome in mapped(inspect, dataset.records, "reading images"):
-        (bad if isinstance(outcome, BadRecord) else entries).append(outcome)
-    manifest = Manifest(dataset.classes, _with_tune(entries, section))
+        if isinstance(outcome, BadRecord):
+            bad.append(outcome)
+        else:
+            entries.append(outcome[0])
+            contents.append(outcome[1])
+    if dataset.val_fraction is not None:
+        entries = _hold_out("val", entries, contents, dataset.val_fraction, dataset.seed)
+    entries = _hold_out("tune", entries, contents, section.tune_fraction, section.seed)
+    manifest = Manifest(dataset.classes, entries)
     problems = []
     lacking = missing(manifest)
     if bad and (lacking or section.on_bad_image == "stop"):
@@ -53,7 +82,7 @@ def prepare(dataset: Dataset, section: Prepare) -> tuple[Manifest, list[BadRecor
         problems.append(counted + lacking)
     if problems:
         raise UserError("\n".join(problems))
-    return manifest, bad
+    return Prepared(manifest, contents, bad)
 
 
 def table(bad: list[BadRecord]) -> str:
@@ -62,15 +91,21 @@ def table(bad: list[BadRecord]) -> str:
     return "\n".join(f"  {record.id:{width}}  {record.reason}" for record in bad)
 
 
-def _with_tune(entries: list[Entry], section: Prepare) -> list[Entry]:
-    by_class = defaultdict(list)
-    for entry in entries:
+def _hold_out(
+    split: Split, entries: list[Entry], contents: list[str], fraction: float, seed: int
+) -> list[Entry]:
+    """`entries` with `fraction` of each class's distinct training images in `split`."""
+    by_class = defaultdict(set)
+    for entry, content in zip(entries, contents, strict=True):
         if entry.split == "train":
-            by_class[entry.label].append(entry.id)
-    tune: set[str] = set()
-    for ids in by_class.values():
-        tune |= held_out(ids, section.tune_fraction, section.seed)
-    return [replace(entry, split="tune") if entry.id in tune else entry for entry in entries]
+            by_class[entry.label].add(content)
+    chosen = {label: held_out(of_class, fraction, seed) for label, of_class in by_class.items()}
+    return [
+        replace(entry, split=split)
+        if entry.split == "train" and content in chosen[entry.label]
+        else entry
+        for entry, content in zip(entries, contents, strict=True)
+    ]
 
 
 def missing(manifest: Manifest) -> str:
@@ -88,6 +123,6 @@ def missing(manifest: Manifest) -> str:
     if not problems:
         return ""
     return "\n".join(problems) + (
-        "\nEvery class needs two training images (one is held out for `tune`) and a validation "
-        "image; add images, or remove the class from every split."
+        "\nEvery class needs two different training images (one is held out for `tune`) and a "
+        "validation image; add images, or remove the class from every split."
     )

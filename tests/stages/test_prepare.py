@@ -62,6 +62,28 @@ def test_says_what_it_did_in_figures(
     assert (tmp_path / "data" / "manifest.jsonl").read_bytes() == made
 
 
+def test_says_what_changed_since_the_last_run(
+    prepare: Prepare, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    raw = tmp_path / "raw"
+    for number in range(36):
+        put(raw / "ABC"[number % 3] / f"{number}.png", seed=number)
+    prepare()
+    assert "since" not in capsys.readouterr().out
+    prepare()
+    same = "; since the last run 0 changed splits, 0 were added, 0 removed\n"
+    assert capsys.readouterr().out.endswith(same)
+    (raw / "A").rename(raw / "X")
+    for file in list((raw / "B").iterdir()):
+        file.rename(file.with_name(f"renamed {file.name}"))
+    prepare()
+    assert capsys.readouterr().out.endswith(same)
+    put(raw / "C" / "new.png", seed=36)
+    (raw / "X" / "0.png").unlink()
+    prepare()
+    assert ", 1 were added, 1 removed\n" in capsys.readouterr().out
+
+
 def oddities() -> dict[str, tuple[bytes, np.ndarray]]:
     """File names to their content and the pixels that are meant."""
     colour, gray = noise(8, 8), noise(8, 8)[..., :1].repeat(3, 2)
@@ -107,7 +129,7 @@ def test_what_can_be_read_correctly_is(
 
 
 BAD: dict[str, tuple[bytes, str]] = {
-    "cut.jpg": (encoded(noise(64, 64), "JPEG")[:-300], "damaged: image file is truncated"),
+    "cut.jpg": (encoded(noise(64, 64), "JPEG")[:-300], "damaged: Premature end of JPEG file"),
     "empty.png": (b"", "the file is empty"),
     "page.jpg": (b"<html>404 Not Found</html>", "not an image of a known format (JPEG, PNG"),
     "phone.heic": (b"\0\0\0\x18ftypheic", "not an image of a known format (JPEG, PNG"),
@@ -167,7 +189,7 @@ def test_a_class_with_one_training_image(prepare: Prepare, raw: Path):
     message = error_of(prepare)
     assert "train has no image" not in message
     assert "tune has no image of 'Esel'" in message
-    assert "Every class needs two training images" in message
+    assert "Every class needs two different training images" in message
 
 
 def test_an_id_twice_in_a_zip(prepare: Prepare, raw: Path, tmp_path: Path):

@@ -29,9 +29,13 @@ class Dataset:
 
     read: a record's id to its encoded image; raises `decode.BadImage` where that can't be read, and
     may be called from several threads. ignored: how many files were passed over as no images.
+    val_fraction, seed: of a dataset without val, what `prepare` holds out of each class's training
+    images for it.
     """
 
     classes: list[ClassLabel]
     records: list[Record]
     read: Callable[[str], bytes]
     ignored: int = 0
+    val_fraction: float | None = None
+    seed: int = 0

@@ -1,15 +1,13 @@
 """A user's own images, in folders or a .zip of folders.
 
     train/<class>/**    with optional val/<class>/** and test/<class>/** (or test/*, unlabelled)
-    <class>/**          without train/: val is split off
+    <class>/**          without train/
 
-Without val/, `val_fraction` of each class's training images becomes val, chosen by a hash of each
-name: another image moves at most one other. Hidden files are not looked at; files whose names end
-like no image's are counted and passed over.
+Without val/, `prepare` makes `val_fraction` of each class's training images val. Hidden files are
+not looked at; files whose names end like no image's are counted and passed over.
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
 from unicodedata import normalize
 
 from headstart.datasets.contract import Dataset, Record
@@ -17,7 +15,6 @@ from headstart.datasets.source import Source, is_image, open_source
 from headstart.errors import UserError, did_you_mean
 from headstart.h5 import ClassLabel
 from headstart.params import ImageFolder
-from headstart.splits import held_out
 
 
 def load(section: ImageFolder) -> Dataset:
@@ -35,13 +32,12 @@ def load(section: ImageFolder) -> Dataset:
     prefix = "train/" if train is not source else ""
     records = [Record(prefix + name, label, "train") for name, label in _labelled(train, labels)]
     _check_none_is_empty(train, records, classes)
-    if prefix and "val/" in source.names:
+    has_val = bool(prefix) and "val/" in source.names
+    if has_val:
         records += [
             Record(f"val/{name}", label, "val")
             for name, label in _labelled(source.within("val/"), labels)
         ]
-    else:
-        records = _with_val(records, section)
     if prefix and "test/" in source.names:
         records += _test(source.within("test/"), labels)
     files = [name for name in source.names if not name.endswith("/")]
@@ -50,6 +46,8 @@ def load(section: ImageFolder) -> Dataset:
         records=records,
         read=source.read,
         ignored=sum(not is_image(name) for name in files),
+        val_fraction=None if has_val else section.val_fraction,
+        seed=section.seed,
     )
 
 
@@ -108,16 +106,6 @@ def _check_none_is_empty(train: Source, records: list[Record], classes: list[str
             f"{train.path}: no images in the class folders {', '.join(empty)}; "
             "add some or delete the folders"
         )
-
-
-def _with_val(records: list[Record], section: ImageFolder) -> list[Record]:
-    by_class: dict[int | None, list[str]] = {}
-    for record in records:
-        by_class.setdefault(record.label, []).append(record.id)
-    val: set[str] = set()
-    for ids in by_class.values():
-        val |= held_out(ids, section.val_fraction, section.seed)
-    return [replace(record, split="val") if record.id in val else record for record in records]
 
 
 def _test(source: Source, labels: dict[str, int]) -> list[Record]:
