@@ -141,8 +141,8 @@ def test_all_bad_images_are_told_at_once():
         "  train/1/1  the file is missing",
         "Repair or delete them, or leave them out with `prepare.on_bad_image: skip`.",
         "Without them, val has no image of 'class 0'",
-        "Every class needs two training images (one is held out for `tune`) and a validation "
-        "image; add images, or remove the class from every split.",
+        "Every class needs two different training images (one is held out for `tune`) and a "
+        "validation image; add images, or remove the class from every split.",
     ]
     with pytest.raises(UserError) as skipped:
         prepare(given_, SECTION.model_copy(update={"on_bad_image": "skip"}))
