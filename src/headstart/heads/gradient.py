@@ -11,6 +11,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from headstart import params
+from headstart.devices import device_named
 from headstart.heads.adam import Adam
 from headstart.heads.batches import samples
 from headstart.heads.candidates import Candidate, Task
@@ -88,8 +89,11 @@ def train(recipes: Sequence[Recipe], task: Task) -> list[Candidate]:
     """A candidate a recipe; recipes differ in `PER_MODEL` alone.
 
     The weights of a training that diverged are not finite.
+
+    Raises:
+        UserError: there is no such device.
     """
-    shared, device = recipes[0], torch.device(task.device)
+    shared, device = recipes[0], device_named(task.device, "train_head")
     assert len({group(recipe) for recipe in recipes}) == 1
 
     def column(key: str) -> Tensor:
