@@ -5,7 +5,7 @@ import pytest
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import Ridge, RidgeClassifier
 
-from headstart.features import Features
+from headstart.features import Features, subset, whole
 from headstart.heads import closed_form
 from headstart.heads.candidates import Task
 from headstart.heads.class_weights import class_weights
@@ -14,14 +14,14 @@ from headstart.heads.head import Standardization
 from tests.heads import blobs
 
 
-def task(standardized: bool) -> Task:
+def task(standardized: bool, width: int = 24) -> Task:
     """Unbalanced, far from zero and wider than class means alone: nothing cancels by chance."""
-    made = blobs.features(240, views=2, width=24, distance=0.6, dtype=np.float32)
+    made = blobs.features(240, views=2, width=width, distance=0.6, dtype=np.float32)
     kept = np.flatnonzero((made.examples.labels != 1) | (np.arange(240) < 100))
     train = replace(made, values=made.values[kept] + 20, examples=made.examples[kept])
-    tune = blobs.features(80, split="tune", width=24, distance=0.6, dtype=np.float32)
+    tune = blobs.features(80, split="tune", width=width, distance=0.6, dtype=np.float32)
     tune = replace(tune, values=tune.values + 20)
-    to = Standardization.of(train) if standardized else Standardization.identity(24)
+    to = Standardization.of(train) if standardized else Standardization.identity(width)
     return Task(train, tune, to, "cpu")
 
 
@@ -30,10 +30,15 @@ def rows(features: Features, to: Standardization) -> tuple[np.ndarray, np.ndarra
     return x, features.examples.labels.repeat(features.values.shape[1])
 
 
+NARROW_AND_WIDE = [24, 600]
+"""Numbers of features, below and above that of the rows."""
+
+
+@pytest.mark.parametrize("width", NARROW_AND_WIDE)
 @pytest.mark.parametrize("standardized", [True, False])
 @pytest.mark.parametrize("weights", ["none", "balanced"])
-def test_ridge_is_scikit_learn_s(standardized: bool, weights: str):
-    made = task(standardized)
+def test_ridge_is_scikit_learn_s(standardized: bool, weights: str, width: int):
+    made = task(standardized, width)
     recipe = blobs.recipe("ridge", strengths=[0.1, 10, 1000], class_weights=weights)
     x, labels = rows(made.train, made.standardization)
     of_rows = class_weights(weights, made.train.examples)[labels]
@@ -52,9 +57,10 @@ def test_ridge_is_scikit_learn_s(standardized: bool, weights: str):
             assert (ours == classifier.predict(test)).mean() > 0.98
 
 
+@pytest.mark.parametrize("width", NARROW_AND_WIDE)
 @pytest.mark.parametrize("standardized", [True, False])
-def test_lda_is_scikit_learn_s(standardized: bool):
-    made = task(standardized)
+def test_lda_is_scikit_learn_s(standardized: bool, width: int):
+    made = task(standardized, width)
     recipe = blobs.recipe("lda", shrinkages=[0.01, 0.3, 1])
     x, labels = rows(made.train, made.standardization)
     test, _ = rows(made.tune, made.standardization)
@@ -70,6 +76,41 @@ def test_lda_is_scikit_learn_s(standardized: bool):
             atol=2e-2,
         )
         assert (found.argmax(axis=1) == scores.argmax(axis=1)).mean() > 0.98
+
+
+@pytest.mark.parametrize("images", [4, 60])
+def test_few_rows_give_what_all_dimensions_would(images: int, monkeypatch: pytest.MonkeyPatch):
+    """4 images are one of each class, which show no scatter."""
+    made = task(True, width=600)
+    made = replace(made, train=subset(made.train, np.arange(images)))
+    x, labels = rows(made.train, made.standardization)
+    test, _ = rows(made.tune, made.standardization)
+    counts = np.bincount(labels)
+    means = np.stack([x[labels == c].mean(axis=0) for c in range(4)])
+    covariance = np.cov((x - means[labels]).T, bias=True)
+    if images == 4:
+        x = x[::2]
+        labels, means = labels[::2], x
+        covariance = np.eye(600) * x.var(axis=0).mean()
+        made = replace(made, train=whole(made.train))
+
+    sides = []
+    eigh = np.linalg.eigh
+    monkeypatch.setattr(np.linalg, "eigh", lambda a: sides.append(len(a)) or eigh(a))
+    for candidate in closed_form.lda(blobs.recipe("lda", shrinkages=[0.1, 0.9]), made):
+        shrinkage = candidate.settings["shrinkage"]
+        average = np.trace(covariance) / 600
+        shrunk = (1 - shrinkage) * covariance + shrinkage * average * np.eye(600)
+        weight = np.linalg.solve(shrunk, means.T).T
+        scores = test @ weight.T + np.log(counts / counts.sum()) - (weight * means).sum(1) / 2
+        found = candidate.model(test.astype(np.float32))
+        np.testing.assert_allclose(
+            found - found.mean(axis=1, keepdims=True),
+            scores - scores.mean(axis=1, keepdims=True),
+            rtol=1e-3,
+            atol=1e-3 * np.abs(scores).max(),
+        )
+    assert sides == [len(x)]
 
 
 def test_balanced_lda_has_equal_priors():

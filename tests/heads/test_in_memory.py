@@ -5,7 +5,9 @@ import pytest
 from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
+from threadpoolctl import threadpool_info, threadpool_limits
 
+from headstart.heads import in_memory
 from headstart.heads.fit import fit
 from tests.heads import blobs
 
@@ -21,6 +23,30 @@ def test_logistic_regression_is_scikit_learn_s(classes: int):
     reference.fit(to(train.values[:, 0].astype(np.float32)), train.examples.labels)
     expected = reference.predict_proba(to(tune.values[:, 0].astype(np.float32)))
     np.testing.assert_allclose(softmax(head.logits(tune)[:, 0], axis=1), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize(("serial", "alone"), [(in_memory.SERIAL, True), (1, False)])
+def test_small_logistic_regressions_take_one_thread(
+    serial: int, alone: bool, monkeypatch: pytest.MonkeyPatch
+):
+    def threads() -> list[int]:
+        return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+
+    met = []
+    fit_one = LogisticRegression.fit
+
+    def fit_and_look(self: LogisticRegression, *data: Any) -> LogisticRegression:
+        met.append(threads())
+        return fit_one(self, *data)
+
+    monkeypatch.setattr(LogisticRegression, "fit", fit_and_look)
+    monkeypatch.setattr(in_memory, "SERIAL", serial)
+    train, tune = blobs.features(120), blobs.features(60, split="tune")
+    before = threads()
+    with threadpool_limits(2, user_api="blas"):
+        fit(blobs.recipe("logistic_regression", c=[0.01]), train, tune)
+    assert set(met[0]) == {1 if alone else 2}
+    assert threads() == before
 
 
 def test_tune_chooses_c():

@@ -93,7 +93,8 @@ def test_an_unknown_head_is_one_line(folder: Path, monkeypatch: pytest.MonkeyPat
         cases.run_stage(monkeypatch, folder, "train_head", *TRAIN, "liner")
 
 
-def test_predict_imports_no_torch(folder: Path):
-    code = "import sys, headstart.heads.head, headstart.features; print('torch' in sys.modules)"
+@pytest.mark.parametrize("modules", ["heads.head, headstart.features", "heads.fit"])
+def test_predicting_and_heads_without_gradients_import_no_torch(modules: str):
+    code = f"import sys, headstart.{modules}; print('torch' in sys.modules)"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout == "False\n"

@@ -66,4 +66,6 @@ class Adam:
                 g.addcmul_(p, strength)
                 m.lerp_(g, 1 - BETAS[0])
                 v.mul_(BETAS[1]).addcmul_(g, g, value=1 - BETAS[1])
-                p.addcdiv_(m * rate, v.sqrt().add_(epsilon), value=-1)
+                # Into the gradient, which is used up: large tensors made anew cost fresh pages.
+                scale = torch.sqrt(v, out=g).add_(epsilon).div_(rate)
+                p.addcdiv_(m, scale, value=-1)

@@ -16,7 +16,7 @@ from headstart.heads.models import Model
 
 @dataclass(frozen=True)
 class Task:
-    """What every fitter starts from. device: `cpu` or `cuda`, for those that use torch."""
+    """What every fitter starts from. device: `cpu`, `cuda` or `auto`, for those that use torch."""
 
     train: Features
     tune: Features

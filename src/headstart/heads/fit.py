@@ -9,34 +9,38 @@ from scipy.special import softmax
 
 from headstart import params
 from headstart.calibration import fit_temperature
-from headstart.devices import device_named
 from headstart.errors import UserError
 from headstart.features import Features, parted, whole
-from headstart.heads import (
-    candidates,
-    closed_form,
-    curve,
-    gradient,
-    head,
-    in_memory,
-    surface,
-    sweep,
-)
+from headstart.heads import candidates, closed_form, curve, head, in_memory, surface
 from headstart.heads.candidates import Candidate, Score, Task
 from headstart.heads.curve import Curve
 from headstart.heads.head import Head, Standardization, finite_rows
 from headstart.heads.surface import Surface
 from headstart.learnable import check_classes
 
-FITTERS: dict[str, Callable[[Any, Task], list[Candidate]]] = {
-    "linear": gradient.fit,
-    "mlp": gradient.fit,
-    "sweep": sweep.fit,
-    "ridge": closed_form.ridge,
-    "lda": closed_form.lda,
-    "logistic_regression": in_memory.logistic_regression,
-    "nearest_neighbours": in_memory.nearest_neighbours,
-}
+Fitter = Callable[[Any, Task], list[Candidate]]
+
+
+def fitter(kind: str) -> Fitter:
+    """What makes heads of that kind. Those with gradients import torch, which takes seconds."""
+    match kind:
+        case "linear" | "mlp":
+            from headstart.heads import gradient
+
+            return gradient.fit
+        case "sweep":
+            from headstart.heads import sweep
+
+            return sweep.fit
+        case "ridge":
+            return closed_form.ridge
+        case "lda":
+            return closed_form.lda
+        case "logistic_regression":
+            return in_memory.logistic_regression
+        case _:
+            assert kind == "nearest_neighbours"
+            return in_memory.nearest_neighbours
 
 
 @dataclass(frozen=True)
@@ -60,13 +64,12 @@ def fit(recipe: params.Head, train: Features, tune: Features, device: str = "aut
         UserError: the features can't be learnt from, don't fit the memory, or training diverged.
     """
     check(train, tune)
-    device = device_named(device, "train_head").type
     train = whole(train) if recipe.train_views == "whole" else train
     # Computed in any case: it finds a value that isn't finite before training.
     standardization = Standardization.of(train)
     if not recipe.standardize:
         standardization = Standardization.identity(train.width)
-    found = FITTERS[recipe.kind](recipe, Task(train, tune, standardization, device))
+    found = fitter(recipe.kind)(recipe, Task(train, tune, standardization, device))
     scores = candidates.score([candidate.model for candidate in found], tune, standardization)
     chosen = candidates.best(scores)
     model = found[chosen].model

@@ -11,7 +11,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from headstart import memory, params
-from headstart.devices import memory_of
+from headstart.devices import device_named, memory_of
 from headstart.heads.adam import Adam
 from headstart.heads.batches import samples
 from headstart.heads.candidates import Candidate, Task
@@ -91,10 +91,10 @@ def train(recipes: Sequence[Recipe], task: Task) -> list[Candidate]:
     The weights of a training that diverged are not finite.
 
     Raises:
-        UserError: as `check_memory`.
+        UserError: there is no such device, or as `check_memory`.
     """
-    check_memory(recipes, task)
-    shared, device = recipes[0], torch.device(task.device)
+    shared, device = recipes[0], device_named(task.device, "train_head")
+    check_memory(recipes, task, device)
     assert len({group(recipe) for recipe in recipes}) == 1
 
     def column(key: str) -> Tensor:
@@ -130,13 +130,13 @@ def train(recipes: Sequence[Recipe], task: Task) -> list[Candidate]:
     ]
 
 
-def check_memory(recipes: Sequence[Recipe], task: Task) -> None:
+def check_memory(recipes: Sequence[Recipe], task: Task, device: torch.device) -> None:
     """Raises UserError where training `recipes` at once takes more than the device's memory."""
     head, examples = recipes[0], task.train.examples
     widths = [task.train.width, *head.hidden, len(examples.classes)]
     need = memory.of_heads(len(recipes), widths, min(head.batch_size, len(examples)))
     what = f"hidden, batch_size: {len(recipes)} heads at once, layers of {widths} numbers,"
-    memory.check(what, need, memory_of(torch.device(task.device)))
+    memory.check(what, need, memory_of(device))
 
 
 def group(recipe: Recipe) -> str:

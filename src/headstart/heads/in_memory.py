@@ -10,12 +10,20 @@ from headstart.features import OnDisk
 from headstart.heads.candidates import Candidate, Task
 from headstart.heads.models import Affine, NearestNeighbours, unit_rows
 
+SERIAL = 10**8
+"""Multiplications in a product of weights and features below which threads cost more time than they
+save, because L-BFGS needs hundreds of such products, and thousands of smaller ones."""
+
 
 def logistic_regression(recipe: params.LogisticRegressionHead, task: Task) -> list[Candidate]:
     """scikit-learn's, multinomial; a candidate a `c`, each started from the one before it."""
-    from sklearn.linear_model import LogisticRegression  # a second of imports
+    # Both here, as they take a second of imports.
+    from sklearn.linear_model import LogisticRegression
+    from threadpoolctl import threadpool_limits
 
     x, labels = _rows(task, recipe.kind)
+    arithmetic = x.size * len(task.train.examples.classes)
+    threads = 1 if arithmetic < SERIAL else None
     fitter = LogisticRegression(
         max_iter=recipe.max_iterations,
         class_weight="balanced" if recipe.class_weights == "balanced" else None,
@@ -23,7 +31,8 @@ def logistic_regression(recipe: params.LogisticRegressionHead, task: Task) -> li
     )
     found = []
     for c in recipe.c:
-        fitter.set_params(C=c).fit(x, labels)
+        with threadpool_limits(threads, user_api="blas"):
+            fitter.set_params(C=c).fit(x, labels)
         weight, bias = np.asarray(fitter.coef_), np.asarray(fitter.intercept_)
         if len(weight) == 1:
             # Of two classes it gives the difference of their scores.
