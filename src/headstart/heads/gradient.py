@@ -93,8 +93,8 @@ def train(recipes: Sequence[Recipe], task: Task) -> list[Candidate]:
     Raises:
         UserError: there is no such device, or as `check_memory`.
     """
+    check_memory(recipes, task)
     shared, device = recipes[0], device_named(task.device, "train_head")
-    check_memory(recipes, task, device)
     assert len({group(recipe) for recipe in recipes}) == 1
 
     def column(key: str) -> Tensor:
@@ -130,13 +130,13 @@ def train(recipes: Sequence[Recipe], task: Task) -> list[Candidate]:
     ]
 
 
-def check_memory(recipes: Sequence[Recipe], task: Task, device: torch.device) -> None:
+def check_memory(recipes: Sequence[Recipe], task: Task) -> None:
     """Raises UserError where training `recipes` at once takes more than the device's memory."""
     head, examples = recipes[0], task.train.examples
     widths = [task.train.width, *head.hidden, len(examples.classes)]
     need = memory.of_heads(len(recipes), widths, min(head.batch_size, len(examples)))
     what = f"hidden, batch_size: {len(recipes)} heads at once, layers of {widths} numbers,"
-    memory.check(what, need, memory_of(device))
+    memory.check(what, need, memory_of(device_named(task.device, "train_head")))
 
 
 def group(recipe: Recipe) -> str:
