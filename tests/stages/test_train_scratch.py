@@ -172,7 +172,7 @@ def test_a_batch_that_does_not_fit_the_memory_is_refused(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("headstart.memory.of_machine", lambda: 10**6)
-    with pytest.raises(SystemExit, match="the recipe's batch_size: 16 images at once .* in small"):
+    with pytest.raises(SystemExit, match=r"the recipe's batch_size: 16 images at once .* in small"):
         cases.run_stage(
             monkeypatch, folder, "train_scratch", *PATHS, "--network", "small", **CHANGES
         )
