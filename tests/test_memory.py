@@ -1,4 +1,4 @@
-"""What steps ask of the memory: estimates against what they take, and refusals before."""
+"""What steps ask of the memory: estimates against what they take, and refusals in time."""
 
 from pathlib import Path
 

@@ -150,7 +150,8 @@ class TestOnAGPU:
 
 
 def test_torchs_own_settings_are_put_back() -> None:
-    settings: Any = (torch.backends.cudnn.conv, torch.backends.cuda.matmul)
+    backends: Any = torch.backends
+    settings = (backends.cudnn.conv, backends.cuda.matmul)
     before = [setting.fp32_precision for setting in settings]
     assert before != ["ieee", "ieee"]
     with exact():

@@ -121,7 +121,7 @@ def check_memory(job: Job, device: torch.device) -> None:
     weights = sum(p.numel() for p in job.network.parameters() if p.requires_grad)
     kept = kept_bytes(job.network, job.task.input.size) / (2 if has_bfloat16(device) else 1)
     what = f"the recipe's batch_size: {batch:,} images at once (see `accumulate`) in {job.label}"
-    memory.check(what, int(batch * kept + 3 * 4 * weights), memory_of(device))
+    memory.check(what, batch * kept + 3 * 4 * weights, memory_of(device))
 
 
 def kept_bytes(network: nn.Module, size: int) -> int:

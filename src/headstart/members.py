@@ -1,6 +1,7 @@
 """A backbone on its device: one of those whose features stand side by side, or the only one."""
 
 from collections.abc import Mapping
+from math import inf
 from typing import Any, NamedTuple
 
 from headstart import backbones, memory, runtime
@@ -30,17 +31,17 @@ def check(zoo: Mapping[str, Backbone], asked: Extract) -> None:
         UserError: a weights file doesn't fit, a network takes no images of its size, a batch
             doesn't fit the memory, or there is no such device. A line each.
     """
+    # A GPU's memory is no limit: where it runs out, a batch is cut.
+    has = memory.of_machine() if device_named(asked.device, "extract").type == "cpu" else inf
     problems = []
     for name, backbone in zoo.items():
         try:
             widest = backbones.check(backbone)
             runtime.check(asked.device, backbone.precision)
-            if device_named(asked.device, "extract").type == "cpu":
-                need = asked.batch_size * widest * BYTES[backbone.precision]
-                what = f"extract.batch_size: {asked.batch_size:,} images in {name}"
-                memory.check(what, need, memory.of_machine())
+            need = asked.batch_size * widest * BYTES[backbone.precision]
+            memory.check(f"extract.batch_size: {asked.batch_size:,} images", need, has)
         except UserError as error:
-            problems.append(f"{name}: {error}")
+            problems.append(f"zoo.{name}: {error}")
     if problems:
         raise UserError("\n".join(problems))
 

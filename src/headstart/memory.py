@@ -24,7 +24,7 @@ def of_machine() -> int:
     return found
 
 
-def check(what: str, need: int, has: int) -> None:
+def check(what: str, need: float, has: float) -> None:
     """Raises UserError where `need` bytes are more than `has`. what: begins with the params key."""
     if need > has:
         raise UserError(

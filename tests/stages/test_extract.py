@@ -134,6 +134,6 @@ def test_all_that_stops_any_backbone_is_said_before_the_first_ones_work(
     with pytest.raises(SystemExit) as stopped:
         extract(monkeypatch, tmp_path, {**ZOO, "small": small, "large": large})
     first, second = str(stopped.value).removeprefix("error: ").splitlines()
-    assert first.startswith("small: input_size: inception_v3 takes no images of 8 px")
-    assert second.startswith("large: extract.batch_size: 4 images in large would take at least")
+    assert first.startswith("zoo.small: input_size: inception_v3 takes no images of 8 px")
+    assert second.startswith("zoo.large: extract.batch_size: 4 images would take at least")
     assert not (tmp_path / "features").exists()

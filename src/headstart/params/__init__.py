@@ -296,7 +296,10 @@ class Params(Section):
         return [*self.single_runs, *self.ensemble.ensembles]
 
 
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+_SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # of C where it was built
+
+
+class _Loader(_SafeLoader):
     """YAML in which no key of a mapping may stand twice; PyYAML itself would take the last."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:

@@ -81,7 +81,8 @@ class CUDARuntime:
 def exact() -> Iterator[None]:
     """float32 is computed as such; torch's default for convolutions is TF32, whose error is that of
     half precision. torch has this setting for the whole process: it is put back afterwards."""
-    settings: Any = (torch.backends.cudnn.conv, torch.backends.cuda.matmul)
+    backends: Any = torch.backends
+    settings = (backends.cudnn.conv, backends.cuda.matmul)
     before = [setting.fp32_precision for setting in settings]
     try:
         for setting in settings:
