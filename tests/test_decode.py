@@ -225,7 +225,7 @@ def by_pillow(data: bytes) -> np.ndarray:
         return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
 
 
-def coded(data: bytes) -> int:
+def coded(data: bytes | bytearray) -> int:
     """Where the coded pixels of a JPEG's first scan begin."""
     scan = data.index(b"\xff\xda")
     return scan + 2 + int.from_bytes(data[scan + 2 : scan + 4])

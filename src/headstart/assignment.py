@@ -5,11 +5,11 @@ SHA-256 of its file and its split.
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from hashlib import blake2b
 from typing import NamedTuple
 
 from headstart import files
-from headstart.manifest import Split
 from headstart.params import ImageFolder, PhotoPatches, TinyImageNet
 from headstart.rows import cache_root
 
@@ -23,7 +23,9 @@ class Changes(NamedTuple):
 
 
 def record(
-    dataset: PhotoPatches | TinyImageNet | ImageFolder, contents: list[str], splits: list[Split]
+    dataset: PhotoPatches | TinyImageNet | ImageFolder,
+    contents: Sequence[str],
+    splits: Sequence[str],
 ) -> Changes | None:
     """Keeps the splits of the images whose files have the SHA-256 digests `contents`.
 

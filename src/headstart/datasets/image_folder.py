@@ -22,9 +22,10 @@ def load(section: ImageFolder) -> Dataset:
 
     Raises:
         UserError: no or empty class folders, images outside of class folders, a class of val or
-            test that train hasn't, or a folder beside train/ that is none of the splits.
+            test that train hasn't, or a folder beside train/ that is none of the splits; or links
+            lead out of the folder.
     """
-    source = _without_wrappers(open_source(section.path))
+    source = _without_wrappers(open_source(section.path, follow_links=section.follow_links))
     _check_folders(source)
     train = source.within("train/") if "train/" in source.names else source
     classes = _class_names(train)

@@ -1,5 +1,7 @@
 """Files of a dataset, from a folder or straight from a .zip; nothing is unpacked."""
 
+import os
+import stat
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -7,12 +9,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import IO
 
 from headstart.decode import BadImage
 from headstart.errors import UserError
 
 MAX_FILE_BYTES = 1 << 29
 """No image file is larger; a .zip's member that unpacks to more is an attack."""
+
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+"""Those that zipfile unpacks no further than it is asked to."""
 
 # The second line's can't be decoded here; they are images all the same, and reported as bad.
 IMAGE_EXTENSIONS = (
@@ -52,15 +58,18 @@ class Source:
             raise UserError(f"{self.path / name} can't be read: {error}") from None
 
 
-def open_source(path: Path, key: str = "dataset.path") -> Source:
+def open_source(path: Path, key: str = "dataset.path", *, follow_links: bool = True) -> Source:
     """The folder or .zip at `path`, which a user named as `key`.
+
+    follow_links: also those that lead out of the folder.
 
     Raises:
         UserError: it is neither, or can't be read; a name in it is not Unicode, or stands there
-            twice.
+            twice; links lead out of the folder, to images or folders, and may not; the .zip is
+            damaged, or made to unpack to more than it holds.
     """
     with _readable(path, key):
-        names, read = _opened(path, key)
+        names, read = _opened(path, key, follow_links)
     names.sort()
     for name, following in pairwise(names):
         if name == following:
@@ -82,9 +91,10 @@ def check(path: Path, key: str = "dataset.path") -> None:
             return
         if not path.exists():
             raise UserError(f"{key}: {path} doesn't exist; name your folder or .zip")
-        with path.open("rb"):  # is_zipfile would take what may not be read for another kind of file
-            pass
-        if not zipfile.is_zipfile(path):
+        if path.is_file():
+            with path.open("rb"):  # is_zipfile takes what may not be read for another kind of file
+                pass
+        if not path.is_file() or not zipfile.is_zipfile(path):
             raise UserError(f"{key}: {path} is neither a folder nor a .zip")
 
 
@@ -104,17 +114,18 @@ def is_image(name: str) -> bool:
     return name.lower().endswith(IMAGE_EXTENSIONS)
 
 
-def _opened(path: Path, key: str) -> tuple[list[str], Callable[[str], bytes]]:
+def _opened(path: Path, key: str, follow_links: bool) -> tuple[list[str], Callable[[str], bytes]]:
     """The names in the folder or .zip at `path`, unsorted, and what reads them."""
     check(path, key)
     if path.is_dir():
-        return list(_walk(path, "", frozenset())), _folder_reader(path)
+        return _folder_names(path, follow_links), _folder_reader(path)
     try:
         archive = zipfile.ZipFile(path)
     except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
         raise UserError(
             f"{key}: {path} is a damaged .zip ({error}); copy or download it again"
         ) from None
+    _check_zip(archive, path)
     return list(_zip_names(archive)), _zip_reader(archive)
 
 
@@ -126,17 +137,56 @@ def _encodable(name: str) -> bool:
     return True
 
 
-def _walk(folder: Path, prefix: str, above: frozenset[Path]) -> Iterator[str]:
-    """Names below `folder`. Linked folders are entered, those that lead back up are not."""
-    above |= {folder.resolve()}
-    for entry in folder.iterdir():
-        if entry.name.startswith("."):
-            continue
-        if not entry.is_dir():
-            yield prefix + entry.name
-        elif entry.resolve() not in above:
-            yield f"{prefix}{entry.name}/"
-            yield from _walk(entry, f"{prefix}{entry.name}/", above)
+def _folder_names(root: Path, follow_links: bool) -> list[str]:
+    """Names below `root`. Linked folders are entered, those that lead back up are not."""
+    names: list[str] = []
+    leaving: list[str] = []
+    inside = root.resolve()
+
+    def walk(folder: Path, prefix: str, above: frozenset[Path]) -> None:
+        above |= {folder.resolve()}
+        for entry in folder.iterdir():
+            if entry.name.startswith("."):
+                continue
+            name, is_folder = prefix + entry.name, entry.is_dir()
+            wanted = is_folder or is_image(name)
+            if wanted and not follow_links and _leads_out(entry, inside):
+                leaving.append(f"'{name}' to {entry.readlink()}")
+            elif not is_folder:
+                names.append(name)
+            elif entry.resolve() not in above:
+                names.append(f"{name}/")
+                walk(entry, f"{name}/", above)
+
+    walk(root, "", frozenset())
+    if leaving:
+        shown = ", ".join(sorted(leaving)[:5]) + (", …" if len(leaving) > 5 else "")
+        raise UserError(
+            f"links lead out of {root} ({len(leaving)}): {shown}; follow them with "
+            "`dataset.follow_links: true`, or put what they lead to in their place"
+        )
+    return names
+
+
+def _leads_out(entry: Path, folder: Path) -> bool:
+    """Whether `entry` is a link to something outside of `folder`, a path without links."""
+    # Path.resolve raises an error where links lead in a circle.
+    return entry.is_symlink() and not Path(os.path.realpath(entry)).is_relative_to(folder)
+
+
+def _check_zip(archive: zipfile.ZipFile, path: Path) -> None:
+    """Raises UserError unless what is read from a .zip is bounded by its size.
+
+    Packed by deflate, a byte unpacks to a thousand at most, unless members share their bytes.
+    """
+    for member in archive.infolist():
+        if member.compress_type not in _METHODS:
+            raise UserError(
+                f"{path}: '{member.filename}' is packed by another method than deflate; "
+                "make the .zip anew"
+            )
+    if sum(member.compress_size for member in archive.infolist()) > path.stat().st_size:
+        raise UserError(f"{path} is made to unpack to more than it holds; don't trust it")
 
 
 def _zip_names(archive: zipfile.ZipFile) -> Iterator[str]:
@@ -153,13 +203,29 @@ def _zip_names(archive: zipfile.ZipFile) -> Iterator[str]:
     yield from folders
 
 
+def _bounded(file: IO[bytes], size: int) -> bytes:
+    """The content of a file that is said to have `size` bytes; no more is ever held.
+
+    Raises:
+        BadImage: it has not, or more than are allowed.
+    """
+    if size > MAX_FILE_BYTES:
+        raise BadImage(f"the file is larger than {MAX_FILE_BYTES} bytes")
+    data = file.read(size + 1)
+    if len(data) != size:
+        raise BadImage(f"the file doesn't have the {size} bytes that it should have")
+    return data
+
+
 def _folder_reader(folder: Path) -> Callable[[str], bytes]:
     def read(name: str) -> bytes:
         path = folder / name
         try:
-            if path.stat().st_size > MAX_FILE_BYTES:
-                raise BadImage(f"the file is larger than {MAX_FILE_BYTES} bytes")
-            return path.read_bytes()
+            status = path.stat()
+            if not stat.S_ISREG(status.st_mode):
+                raise BadImage("not a regular file")
+            with path.open("rb") as file:
+                return _bounded(file, status.st_size)
         except FileNotFoundError:
             raise BadImage("the file is missing") from None
         except OSError as error:
@@ -171,9 +237,8 @@ def _folder_reader(folder: Path) -> Callable[[str], bytes]:
 def _zip_reader(archive: zipfile.ZipFile) -> Callable[[str], bytes]:
     def read(name: str) -> bytes:
         try:
-            if archive.getinfo(name).file_size > MAX_FILE_BYTES:
-                raise BadImage(f"the file is larger than {MAX_FILE_BYTES} bytes")
-            return archive.read(name)
+            with archive.open(name) as member:
+                return _bounded(member, archive.getinfo(name).file_size)
         except KeyError:
             raise BadImage("the file is missing") from None
         except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError) as error:

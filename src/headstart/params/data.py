@@ -23,12 +23,17 @@ class TinyImageNet(Section):
 
 
 class ImageFolder(Section):
-    """`train/<class>/*` with optional `val` and `test`, or one folder of classes."""
+    """`train/<class>/*` with optional `val` and `test`, or one folder of classes.
+
+    val_fraction, seed: of each class's training images, where there is no `val`. follow_links: also
+    those that lead out of `path`.
+    """
 
     name: Literal["image_folder"]
     path: Path
     val_fraction: Fraction = 0.2
     seed: Seed = 0
+    follow_links: bool = False
 
 
 class Prepare(Section):
