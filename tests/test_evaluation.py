@@ -38,6 +38,7 @@ def test_one_view_and_ten_crops_against_scikit_learn(tmp_path: Path):
     assert found["val"]["n"] == 60
     assert found["tune"]["n"] == 40
     assert set(found["tune"]["ten_crop"]) == {"top1", "nll"}
+    assert found["passes"] == splits["val"].passes
 
 
 def test_without_ten_crops_there_is_one_view(tmp_path: Path):
@@ -105,11 +106,19 @@ def test_calibration_is_fitted_on_tune_and_stated_on_val(tmp_path: Path):
     scaled = softmax(splits["val"].logits[:, 0] / temperature, axis=-1)
     expected = log_loss(splits["val"].examples.labels, scaled, labels=range(4))
     assert found["whole"]["after"]["nll"] == pytest.approx(expected, abs=1e-4)
-    sets = found["whole"]["sets"]
-    assert sets["stated_coverage"] == 0.8
-    low, high = sets["coverage_interval"]
-    assert low <= sets["coverage"] <= high
-    assert 0 < sets["size"] <= 4
+    labels = {split: splits[split].examples.labels for split in ("tune", "val")}
+    for look, of_look in found.items():
+        on_tune, on_val = (evaluation.probabilities(splits[split])[look] for split in labels)
+        threshold = calibration.fit_threshold(on_tune, labels["tune"], 0.8)
+        held = on_val >= threshold
+        sets = of_look["sets"]
+        assert sets["stated_coverage"] == 0.8
+        right = held[np.arange(len(held)), labels["val"]]
+        assert sets["coverage"] == pytest.approx(right.mean(), abs=1e-5)
+        assert sets["size"] == pytest.approx(held.sum(1).mean(), abs=1e-5)
+        for name in ("coverage", "size"):
+            low, high = sets[f"{name}_interval"]
+            assert low < sets[name] < high
 
 
 def test_per_class_table(tmp_path: Path):
@@ -137,6 +146,13 @@ def test_a_class_without_images_has_no_accuracy(tmp_path: Path):
     rows = read(tmp_path / "per_class.tsv")
     assert len(rows) == 4
     assert [row["top1"] for row in rows if row["n"] == "0"] == [""] * 3
+
+
+def test_classes_of_equal_accuracy_stay_in_their_order(tmp_path: Path):
+    val = cases.predictions(120, classes=40, skill=100.0)
+    evaluation.write_per_class(tmp_path / "per_class.tsv", val, 0.95)
+    ids = [row["id"] for row in read(tmp_path / "per_class.tsv")]
+    assert ids == [label.id for label in val.examples.classes]
 
 
 def test_confusions_are_the_errors_of_scikit_learn_s_matrix_most_frequent_first(tmp_path: Path):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from scipy.stats import binomtest
+from scipy.stats import binomtest, norm
 from sklearn.metrics import (
     accuracy_score,
     brier_score_loss,
@@ -45,8 +45,10 @@ def test_calibration_error_by_hand():
     assert metrics.measure(probabilities, labels)["ece"] == pytest.approx(expected)
 
 
-def test_calibration_error_by_its_definition():
-    probabilities, labels = random_case(n=1000)
+@pytest.mark.parametrize("classes", [12, 60])  # of 60 some are the first in the lowest bin
+def test_calibration_error_by_its_definition(classes: int):
+    probabilities, labels = random_case(n=1000, classes=classes)
+    probabilities = metrics.average_probabilities([0.3 * np.log(probabilities)])
     confidence, right = probabilities.max(1), probabilities.argmax(1) == labels
     expected = 0.0
     for low in np.arange(15) / 15:
@@ -110,6 +112,49 @@ def test_intervals_hold_their_value_and_agree_with_the_binomial_one():
     assert found["top1"].high == pytest.approx(wilson.high, abs=0.003)
 
 
+@pytest.mark.parametrize("confidence", [0.5, 0.9])
+def test_intervals_are_those_of_a_mean(confidence: float):
+    """The normal ones: value and standard errors of means over examples, of many examples."""
+    probabilities, labels = random_case(n=2000)
+    z = norm.ppf((1 + confidence) / 2)
+
+    def holds(found: metrics.Estimate, of: np.ndarray) -> None:
+        error = of.std() / math.sqrt(len(of))
+        assert found.value == pytest.approx(of.mean())
+        assert found.low == pytest.approx(of.mean() - z * error, abs=0.15 * error)
+        assert found.high == pytest.approx(of.mean() + z * error, abs=0.15 * error)
+
+    found = metrics.estimate(probabilities, labels, confidence, resamples=1000, seed=0)
+    right = (probabilities.argmax(1) == labels).astype(float)
+    loss = -np.log(probabilities[np.arange(2000), labels])
+    holds(found["top1"], right)
+    holds(found["nll"], loss)
+    holds(metrics.estimate_accuracy(right, confidence, resamples=1000, seed=0), right)
+    columns = np.stack([right, loss], axis=1)
+    for one, of in zip(
+        metrics.mean_estimates(columns, confidence, 1000, 0), columns.T, strict=True
+    ):
+        holds(one, of)
+
+
+def test_the_interval_of_a_calibration_error_is_reflected():
+    # One bin: the error is |0.9 - accuracy|, so its interval is that of the accuracy.
+    right = np.arange(400) < 240
+    probabilities = np.where(right[:, None], [0.9, 0.1], [0.1, 0.9])
+    found = metrics.estimate(probabilities, np.zeros(400, int), 0.9, resamples=1000, seed=0)["ece"]
+    assert found.value == pytest.approx(0.3)
+    error = norm.ppf(0.95) * math.sqrt(0.6 * 0.4 / 400)
+    assert (found.low, found.high) == pytest.approx((0.3 - error, 0.3 + error), abs=0.005)
+
+
+def test_the_interval_of_no_calibration_error_is_cut_and_holds_it():
+    # Every resample's error is greater than none, so the reflected interval lies below 0.
+    right = np.arange(400) < 360
+    probabilities = np.where(right[:, None], [0.9, 0.1], [0.1, 0.9])
+    found = metrics.estimate(probabilities, np.zeros(400, int), 0.9, resamples=1000, seed=0)["ece"]
+    assert found == pytest.approx((0.0, 0.0, 0.0), abs=1e-9)
+
+
 def test_intervals_contain_the_truth_as_often_as_they_say():
     covered, truth = 0, 0.7
     rng = np.random.default_rng(3)
@@ -135,6 +180,8 @@ def test_no_errors_in_few_images_prove_no_perfection():
     found = metrics.estimate(probabilities, np.zeros(20, int), 0.95, resamples=100, seed=0)
     expected = binomtest(20, 20).proportion_ci(0.95, "wilson")
     assert found["top1"] == pytest.approx((1.0, expected.low, 1.0))
+    right = np.ones(20)
+    assert metrics.estimate_accuracy(right, 0.95, 100, 0) == pytest.approx(found["top1"])
 
 
 def test_bootstrap_means_spread_as_the_standard_error():
@@ -160,6 +207,12 @@ def test_wilson_is_scipys(case: tuple[int, int]):
     low, high = metrics.wilson(hits, n, 0.95)
     assert low == pytest.approx(expected.low, abs=1e-12)
     assert high == pytest.approx(expected.high, abs=1e-12)
+
+
+def test_of_no_images_there_is_no_interval():
+    low, high = metrics.wilson(np.array([0, 1]), np.array([0, 1]), 0.95)
+    assert np.isnan([low[0], high[0]]).all()
+    assert np.isfinite([low[1], high[1]]).all()
 
 
 def test_per_class_reads_off_the_confusion_matrix():
