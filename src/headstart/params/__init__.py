@@ -6,6 +6,7 @@ stages' sections choose from.
 """
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -92,6 +93,10 @@ __all__ = [
 
 
 SINGLE = "zoo (without concatenations)"
+
+UNTRACKED = frozenset({"size", "nfiles"})
+"""Keys that DVC's run cache leaves out of its hash at every depth: a stage whose params differ in
+these alone is taken for one that ran already."""
 
 
 class Params(Section):
@@ -272,7 +277,8 @@ def load(path: Path = Path("params.yaml")) -> Params:
     """params.yaml, validated as a whole.
 
     Raises:
-        UserError: the file is missing or not YAML, or a key or value in it is wrong; one line each.
+        UserError: the file is missing or not YAML, or a key or value in it is wrong, one line each;
+            or DVC would overlook a key.
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -281,10 +287,28 @@ def load(path: Path = Path("params.yaml")) -> Params:
     except yaml.YAMLError as error:
         raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
     try:
-        return Params.model_validate(content)
+        valid = Params.model_validate(content)
     except ValidationError as error:
         lines = [_line(content, problem) for problem in error.errors()]
         raise UserError("\n".join(f"{path}: {line}" for line in lines)) from None
+    for keys in _keys(content):
+        if keys[-1] in UNTRACKED:
+            raise UserError(
+                f"{path}: {'.'.join(keys)}: DVC overlooks a change below a key that is called "
+                f"'{keys[-1]}'; do without that key, or call it otherwise"
+            )
+    return valid
+
+
+def _keys(content: Any, above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Every key at every depth, with those above it; an item of a list has its list's."""
+    if isinstance(content, dict):
+        for key, value in content.items():
+            yield (*above, str(key))
+            yield from _keys(value, (*above, str(key)))
+    elif isinstance(content, list):
+        for item in content:
+            yield from _keys(item, above)
 
 
 def _line(content: Any, problem: ErrorDetails) -> str:

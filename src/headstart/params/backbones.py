@@ -5,7 +5,7 @@ import sys
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
     Discriminator,
@@ -18,7 +18,7 @@ from pydantic import (
 )
 
 from headstart.errors import did_you_mean
-from headstart.params.section import Alias, Channels, Device, Launch, Section
+from headstart.params.section import Alias, Channels, Device, PositiveChannels, Processes, Section
 
 PACKAGE = Path(__file__).parents[1]
 BUNDLED = PACKAGE / "bundled"
@@ -41,7 +41,7 @@ class Backbone(Section):
     model_args: dict[str, Any] = Field(default={})
     input_size: PositiveInt | None = None
     mean: Channels | None = None
-    std: Channels | None = None
+    std: PositiveChannels | None = None
     interpolation: Literal["bilinear", "bicubic"] | None = None
     precision: Literal["float32", "bfloat16", "int8"] = "float32"
 
@@ -101,8 +101,10 @@ ZooEntry = Annotated[
 class Extract(Section):
     """augmented_views: random training views of each training image, beside the whole one."""
 
+    renamed: ClassVar = {"launch": "processes"}
+
     backbones: list[Alias]
-    launch: Launch
+    processes: Processes
     ten_crop: bool
     augmented_views: Annotated[int, Field(ge=0)]
     dtype: Literal["float16", "float32"]
