@@ -108,7 +108,7 @@ def case(name: str, batch: int | None) -> Case:
     else:
         chosen = loaded.networks[name]
         recipe = loaded.recipes[chosen.recipe]
-        size, crop = chosen.size, chosen.crop
+        size, crop = chosen.input_size, chosen.crop
 
         def network() -> nn.Module:
             return scratch.build(chosen, recipe, CLASSES)

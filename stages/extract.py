@@ -7,12 +7,13 @@ from stages import entry, parser, run
 
 
 def extract(args: argparse.Namespace, params: Params) -> str:
-    from headstart import extraction, members
+    from headstart import extraction, launching, members
     from headstart.images import open_images
     from headstart.precision import median_cosine
     from headstart.sharing import Share
     from headstart.wanted import Plan
 
+    launching.launch("stages.extract", params.extract.processes)
     share = Share.here()
     chosen = entry(params.backbones, "zoo", args.backbone)
     active = (params.backbones[alias] for alias in params.extract.backbones)

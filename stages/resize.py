@@ -16,7 +16,7 @@ def resize(args: Namespace, params: Params) -> str:
         args.images,
         found,
         datasets.load(params.dataset).read,
-        params.resize.size,
+        params.resize.side,
         params.resize.fit,
         params.prepare.max_pixels,
     )

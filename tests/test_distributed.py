@@ -36,7 +36,7 @@ RECIPE = {
 NETWORK = {
     "network": "modified_resnet10",
     "recipe": "short",
-    "size": 32,
+    "input_size": 32,
     "arguments": {"filters": [8, 8, 8, 16], "dropout": 0.0},
 }
 CHANGES = {"recipes": {"short": RECIPE}, "networks": {"small": NETWORK}}

@@ -45,8 +45,8 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def repro(project: Path) -> str:
-    """What `dvc repro` prints; it must succeed."""
+def repro(project: Path, *, succeeds: bool = True) -> str:
+    """What `dvc repro` prints; it must succeed, or fail."""
     environment = os.environ | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "HF_HUB_OFFLINE": "1",
@@ -57,8 +57,8 @@ def repro(project: Path) -> str:
     ran = subprocess.run(
         ["dvc", "repro"], cwd=project, env=environment, capture_output=True, text=True, check=False
     )
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    return ran.stdout
+    assert (ran.returncode == 0) == succeeds, ran.stdout + ran.stderr
+    return ran.stdout if succeeds else ran.stdout + ran.stderr
 
 
 def ran(output: str) -> list[str]:
@@ -73,7 +73,7 @@ def test_from_a_folder_of_images_to_a_comparison_and_only_what_an_edit_makes_nec
     first = ran(repro(project))
     assert sorted(first) == sorted(
         [
-            *("prepare", "resize", "extract@tiny", *head, "tsne@tiny"),
+            *("validate", "prepare", "resize", "extract@tiny", *head, "tsne@tiny"),
             *("learning_curve@tiny-lda", "compare"),
         ]
     )
@@ -87,4 +87,30 @@ def test_from_a_folder_of_images_to_a_comparison_and_only_what_an_edit_makes_nec
     params = yaml.safe_load((project / "params.yaml").read_text())
     params["heads"]["linear"]["epochs"] = 3
     (project / "params.yaml").write_text(yaml.safe_dump(params))
-    assert ran(repro(project)) == [*head, "compare"]
+    assert ran(repro(project)) == ["validate", *head, "compare"]
+
+
+def test_what_stands_in_params_yaml_reaches_no_shell_and_no_path_before_it_is_valid(
+    project: Path,
+) -> None:
+    precious = project / "precious"
+    precious.mkdir()
+    (precious / "work").write_text("of years")
+    params = yaml.safe_load((project / "params.yaml").read_text())
+    wrong = ["x; touch made_by_a_shell; true", "../../precious"]
+    for section, key in (
+        ("extract", "backbones"),
+        ("train_head", "heads"),
+        ("train_scratch", "networks"),
+        ("finetune", "backbones"),
+        ("ensemble", "ensembles"),
+        ("learning_curve", "heads"),
+    ):
+        params[section][key] = wrong
+    params["finetune"]["head"] = wrong[0]
+    (project / "params.yaml").write_text(yaml.safe_dump(params))
+    told = repro(project, succeeds=False)
+    assert ran(told) == ["validate"]
+    assert "params.yaml: extract.backbones.0: String should match pattern" in told
+    assert (precious / "work").read_text() == "of years"
+    assert not (project / "made_by_a_shell").exists()

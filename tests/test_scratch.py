@@ -43,11 +43,11 @@ def test_networks_build_with_their_recipes(alias):
 
 
 def network(**changes) -> params.Network:
-    fields = {"network": "modified_resnet10", "recipe": "modern", "size": 32} | changes
+    fields = {"network": "modified_resnet10", "recipe": "modern", "input_size": 32} | changes
     return params.Network.model_validate(fields)
 
 
-SMALL_LSTM = {"network": "resnet_lstm", "size": 64, "arguments": {"side": 64}, "trunk": "any"}
+SMALL_LSTM = {"network": "resnet_lstm", "input_size": 64, "arguments": {"side": 64}, "trunk": "any"}
 
 
 def test_a_trunk_starts_with_its_backbones_weights():
@@ -127,8 +127,8 @@ def test_an_architecture_that_timm_lacks_is_said_when_params_are_read(arguments,
             {"network": "timm", "arguments": {"architecture": "resnet10t", "base_widt": 8}},
             "unexpected keyword argument 'base_widt'",
         ),
-        ({"network": "resnet_lstm", "size": 64}, "takes no images of 64 px"),
-        ({"network": "attention_reduction", "size": 32}, None),
+        ({"network": "resnet_lstm", "input_size": 64}, "takes no images of 64 px"),
+        ({"network": "attention_reduction", "input_size": 32}, None),
     ],
 )
 def test_wrong_arguments_and_sizes_are_said(changes, message):

@@ -1,5 +1,6 @@
 """The device that torch computes on, and what it has."""
 
+import os
 import shutil
 
 import torch
@@ -34,6 +35,22 @@ def device_named(name: str, stage: str) -> torch.device:
 def memory_of(device: torch.device) -> int:
     """Bytes of memory: what is free on a GPU, what the machine has in all for its CPU."""
     return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else memory.of_machine()
+
+
+def own_gpu() -> torch.device:
+    """The GPU of this process, from now on torch's current one: of several, that of its rank.
+
+    Raises:
+        UserError: the host has fewer GPUs than processes.
+    """
+    gpu = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+    if gpu.index >= torch.cuda.device_count():
+        raise UserError(
+            f"there are more processes than the {torch.cuda.device_count()} GPUs of this host; "
+            f"lower `processes`"
+        )
+    torch.cuda.set_device(gpu)
+    return gpu
 
 
 def has_bfloat16(device: torch.device) -> bool:

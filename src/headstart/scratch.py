@@ -53,12 +53,12 @@ def train_scratch(
     colours = load_trunk(network, trunk) if trunk else None
     identity = {"scratch": chosen.model_dump(mode="json")}
     code = sorted(Path(getfile(papers)).parent.glob("*.py"))
-    side = round(chosen.size / chosen.crop)
+    side = round(chosen.input_size / chosen.crop)
     with distributed.joined(device_named(stage.device, "train_scratch")) as device:
         train, tune = (
             end_to_end.labelled(images, split, side, device) for split in ("train", "tune")
         )
-        seen_as = Input(chosen.size, chosen.crop, *(colours or mean_and_std(train.pixels)))
+        seen_as = Input(chosen.input_size, chosen.crop, *(colours or mean_and_std(train.pixels)))
         task = Task(train, tune, seen_as, num_classes)
         job = Job(label, network, task, recipe, identity, code, stage.snapshots, first)
         return end_to_end.fit(job, images, device, outputs)
@@ -80,10 +80,10 @@ def build(chosen: params.Network, recipe: params.Recipe, num_classes: int) -> nn
     INITIALISATIONS[recipe.initialisation](network)
     try:
         with torch.inference_mode():
-            network.eval()(torch.zeros(1, 3, chosen.size, chosen.size))
+            network.eval()(torch.zeros(1, 3, chosen.input_size, chosen.input_size))
     except RuntimeError as error:
         raise UserError(
-            f"network '{chosen.network}' takes no images of {chosen.size} px: {error}"
+            f"network '{chosen.network}' takes no images of {chosen.input_size} px: {error}"
         ) from None
     return network
 

@@ -39,7 +39,7 @@ SECTIONS: dict[str, Any] = {
         "small": {
             "network": "modified_resnet10",
             "recipe": "short",
-            "size": 32,
+            "input_size": 32,
             "crop": 0.8,
             "arguments": {"filters": [8, 8, 8, 16]},
         }

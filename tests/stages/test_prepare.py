@@ -120,7 +120,7 @@ def test_what_can_be_read_correctly_is(
         "resize",
         *(*ARGUMENTS, "--images", "data/images.h5"),
         dataset={"name": "image_folder", "path": "raw"},
-        resize={"size": 8},
+        resize={"side": 8},
     )
     with images.open_images(tmp_path / "data" / "images.h5") as stored:
         for name, (_, pixels) in oddities().items():

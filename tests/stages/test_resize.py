@@ -21,7 +21,7 @@ def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize(("size", "side"), [(299, 9), (5, 5)])
 def test_stores_the_images_at_one_size(prepared: Path, monkeypatch, capsys, size: int, side: int):
     cases.run_stage(
-        monkeypatch, prepared, "resize", *ARGUMENTS, dataset=DATASET, resize={"size": size}
+        monkeypatch, prepared, "resize", *ARGUMENTS, dataset=DATASET, resize={"side": size}
     )
     assert capsys.readouterr().out.endswith(f"stored 30 images of {side} x {side} px\n")
     with images.open_images(prepared / "data" / "images.h5") as stored:

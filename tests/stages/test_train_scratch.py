@@ -27,7 +27,7 @@ RECIPE = {
 NETWORK = {
     "network": "modified_resnet10",
     "recipe": "short",
-    "size": 32,
+    "input_size": 32,
     "crop": 0.8,
     "arguments": {"filters": [8, 8, 8, 16]},
 }
@@ -138,7 +138,7 @@ def test_a_trunk_is_kept_in_the_first_phase_and_learns_in_the_second(
         "trunk": "untrained",
         "first_recipe": "first",
         "recipe": "short",
-        "size": 32,
+        "input_size": 32,
         "arguments": {"side": 32},
     }
     changes = {

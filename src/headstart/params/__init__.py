@@ -108,6 +108,10 @@ PLAIN = {
 MERGE = "tag:yaml.org,2002:merge"
 """Of the key `<<`, whose mappings a section adds its own keys to."""
 
+UNTRACKED = frozenset({"size", "nfiles"})
+"""Keys that DVC's run cache leaves out of its hash at every depth: a stage whose params differ in
+these alone is taken for one that ran already."""
+
 
 class Params(Section):
     dataset: Annotated[PhotoPatches | TinyImageNet | ImageFolder, Discriminator("name")]
@@ -315,8 +319,9 @@ def load(path: Path = Path("params.yaml")) -> Params:
     """params.yaml, validated as a whole.
 
     Raises:
-        UserError: the file can't be read or isn't YAML, or keys or values in it are wrong; one line
-            each. What sections say of each other is looked at once each of them is right.
+        UserError: the file can't be read or isn't YAML, keys or values in it are wrong, or DVC
+            would overlook a key; one line each. What sections say of each other is looked at once
+            each of them is right.
     """
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), _Loader)
@@ -327,11 +332,29 @@ def load(path: Path = Path("params.yaml")) -> Params:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
     try:
-        return Params.model_validate(content)
+        valid = Params.model_validate(content)
     except ValidationError as error:
         told = (_line(content, problem) for problem in error.errors())
         lines = [line for problem in told for line in problem.splitlines()]
         raise UserError("\n".join(f"{path}: {line}" for line in lines)) from None
+    for keys in _keys(content):
+        if keys[-1] in UNTRACKED:
+            raise UserError(
+                f"{path}: {'.'.join(keys)}: DVC overlooks a change below a key that is called "
+                f"'{keys[-1]}'; do without that key, or call it otherwise"
+            )
+    return valid
+
+
+def _keys(content: Any, above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Every key at every depth, with those above it; an item of a list has its list's."""
+    if isinstance(content, dict):
+        for key, value in content.items():
+            yield (*above, str(key))
+            yield from _keys(value, (*above, str(key)))
+    elif isinstance(content, list):
+        for item in content:
+            yield from _keys(item, above)
 
 
 def _line(content: Any, problem: ErrorDetails) -> str:

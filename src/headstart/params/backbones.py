@@ -5,7 +5,7 @@ import sys
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
     Discriminator,
@@ -22,8 +22,9 @@ from headstart.params.section import (
     BatchSize,
     Channels,
     Device,
-    Launch,
     Pixels,
+    PositiveChannels,
+    Processes,
     Section,
     Seed,
     at_most,
@@ -50,7 +51,7 @@ class Backbone(Section):
     model_args: dict[str, Any] = Field(default={})
     input_size: Pixels | None = None
     mean: Channels | None = None
-    std: Channels | None = None
+    std: PositiveChannels | None = None
     interpolation: Literal["bilinear", "bicubic"] | None = None
     precision: Literal["float32", "bfloat16", "int8"] = "float32"
 
@@ -110,8 +111,10 @@ ZooEntry = Annotated[
 class Extract(Section):
     """augmented_views: random training views of each training image, beside the whole one."""
 
+    renamed: ClassVar = {"launch": "processes"}
+
     backbones: list[Alias]
-    launch: Launch
+    processes: Processes
     ten_crop: bool
     augmented_views: Annotated[int, Field(ge=0), at_most(1000, "each multiplies the time")]
     dtype: Literal["float16", "float32"]

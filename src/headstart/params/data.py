@@ -1,7 +1,7 @@
 """Sections of prepare and resize: where images come from and how they are stored."""
 
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import PositiveInt
 
@@ -46,7 +46,9 @@ class Prepare(Section):
 
 
 class Resize(Section):
-    """size: pixels a side. fit: what becomes of an image that is not square."""
+    """side: of the stored images, in px. fit: what becomes of an image that is not square."""
 
-    size: PositiveInt
+    renamed: ClassVar = {"size": "side"}
+
+    side: PositiveInt
     fit: Literal["crop", "stretch"]

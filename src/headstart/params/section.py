@@ -1,10 +1,11 @@
 """What every section of params.yaml is made of."""
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     ModelWrapValidatorHandler,
@@ -36,25 +37,42 @@ def _ascending(range_: tuple[float, float]) -> tuple[float, float]:
     return range_
 
 
+def _wants(count: int, meaning: str) -> BeforeValidator:
+    def check(value: Any) -> Any:
+        if isinstance(value, list | tuple) and len(value) == count:
+            return value
+        raise ValueError(f"wants {meaning}")
+
+    return BeforeValidator(check)
+
+
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Probability = Annotated[float, Field(ge=0, le=1)]
-Range = Annotated[tuple[Positive, Positive], AfterValidator(_ascending)]
+_of_range = _wants(2, "two numbers, the least and the greatest")
+Range = Annotated[tuple[Positive, Positive], AfterValidator(_ascending), _of_range]
 Seed = Annotated[int, Field(ge=0, lt=1 << 32)]
 """What numpy, scikit-learn and torch all take."""
 Epochs = Annotated[PositiveInt, at_most(100_000, "nobody waits for more")]
 BatchSize = Annotated[PositiveInt, at_most(1 << 20, "no memory holds more at once")]
 Pixels = Annotated[PositiveInt, at_most(4096, "no network sees larger images")]
-Channels = tuple[float, float, float]
+_of_channels = _wants(3, "three numbers, one for each channel: red, green and blue")
+Channels = Annotated[tuple[float, float, float], _of_channels]
+PositiveChannels = Annotated[tuple[Positive, Positive, Positive], _of_channels]
 Alias = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]+$")]
 Device = Literal["auto", "cpu", "cuda"]
-Launch = Annotated[str, StringConstraints(pattern=r"^(python|torchrun\b.*)$")]
-"""The command that starts a stage's processes; dvc.yaml puts it before `-m`."""
+Processes = Annotated[int, Field(ge=1, le=256)]
+"""How many processes a stage starts on this host; one for each GPU."""
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    """A part of params.yaml: no other keys than its fields, and finite numbers alone."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    renamed: ClassVar[dict[str, str]] = {}
+    """What keys were called before, and what they are called now."""
 
     @model_validator(mode="wrap")
     @classmethod
@@ -66,7 +84,9 @@ class Section(BaseModel):
             return handler(content)
         known = cls.model_fields
         problems = [
-            _problem(key, f"unknown key; {did_you_mean(str(key), known)}")
+            _problem(key, f"is called '{cls.renamed[key]}' now")
+            if key in cls.renamed
+            else _problem(key, f"unknown key; {did_you_mean(str(key), known)}")
             for key in content
             if key not in known
         ]

@@ -1,6 +1,6 @@
 """Sections of train_scratch and finetune: recipes, networks, and what to train."""
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Discriminator, Field, PositiveInt, model_validator
 
@@ -11,10 +11,10 @@ from headstart.params.section import (
     Device,
     Epochs,
     Fraction,
-    Launch,
     NotNegative,
     Positive,
     Probability,
+    Processes,
     Range,
     Section,
     Seed,
@@ -134,23 +134,27 @@ class Finetune(Section):
     don't learn, from the input on, as timm counts layers. crop: as in Network.
     """
 
+    renamed: ClassVar = {"launch": "processes"}
+
     backbones: list[Alias]
     head: Alias
     recipe: Alias
     frozen_layers: Annotated[int, Field(ge=0)]
     crop: Annotated[float, Field(gt=0, le=1)]
     device: Device
-    launch: Launch
+    processes: Processes
 
 
 class Network(Section):
     """A network of the papers, or `timm` for one of timm's, and how it is trained.
 
-    size: side in px that the network sees. crop: side of the square cut out for it, over the
+    input_size: side in px that the network sees. crop: side of the square cut out for it, over the
     image's; random in training, central otherwise. arguments: of its constructor; timm's takes
     `architecture` and that one's own. trunk: alias in zoo whose weights resnet_lstm's trunk starts
     with; null: random ones. first_recipe: of a phase before, in which the trunk stays as it is.
     """
+
+    renamed: ClassVar = {"size": "input_size"}
 
     network: Literal[
         "mini_inception",
@@ -167,7 +171,7 @@ class Network(Section):
         "timm",
     ]
     recipe: Alias
-    size: Annotated[int, Field(ge=32)]
+    input_size: Annotated[int, Field(ge=32)]
     crop: Annotated[float, Field(gt=0, le=1)] = 1.0
     arguments: dict[str, Any] = Field(default={})
     trunk: Alias | None = None
@@ -193,7 +197,9 @@ class Network(Section):
 class TrainScratch(Section):
     """snapshots: kept and predicted with at most, one an epoch that was best so far on tune."""
 
+    renamed: ClassVar = {"launch": "processes"}
+
     networks: list[Alias]
     snapshots: Annotated[PositiveInt, at_most(1000, "each is a file of all weights")]
     device: Device
-    launch: Launch
+    processes: Processes

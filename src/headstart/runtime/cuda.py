@@ -1,6 +1,5 @@
 """One NVIDIA GPU, the one of this process's rank."""
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -10,7 +9,7 @@ import torch
 from tqdm import tqdm
 
 from headstart.backbones import LoadedBackbone
-from headstart.devices import has_bfloat16
+from headstart.devices import has_bfloat16, own_gpu
 from headstart.errors import UserError
 from headstart.runtime.network import Normalised, resize
 
@@ -30,8 +29,7 @@ class CUDARuntime:
             # Kernels of other hardware round otherwise, by more than the canary lets pass.
             self.provenance["device"] = "cuda"
         self.autocast = precision == "bfloat16"
-        self.device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
-        torch.cuda.set_device(self.device)
+        self.device = own_gpu()
         self.copies = torch.cuda.Stream(self.device)
         network = Normalised(backbone.network, self.preprocessing)
         self.network = network.to(self.device).to(memory_format=torch.channels_last)
