@@ -4,7 +4,10 @@ A stage is `python -m stages.<name>`; the paths that it reads and writes stand i
 """
 
 import argparse
+import json
+import os
 import sys
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
@@ -49,12 +52,18 @@ def run(
 ) -> None:
     """Parses, validates params.yaml, runs `stage` and prints the line of figures that it returns.
 
-    What a user can put right ends as one message and exit status 1, without a traceback.
+    What a user can put right ends as one message and exit status 1, without a traceback; in
+    a process of torchrun's as the message that torchrun tells.
     """
     args = arguments.parse_args()
+    torchruns = os.environ.get("TORCHELASTIC_ERROR_FILE")
     try:
         print(stage(args, params.load()), flush=True)
     except UserError as error:
-        sys.exit(f"error: {error}")
+        if torchruns:
+            Path(torchruns).write_text(
+                json.dumps({"message": str(error), "timestamp": int(time.time())}), encoding="utf-8"
+            )
+        sys.exit(1 if torchruns else f"error: {error}")
     except KeyboardInterrupt:
-        sys.exit("interrupted; run again to go on")
+        sys.exit(1 if torchruns else "interrupted; run again to go on")

@@ -7,12 +7,13 @@ from stages import entry, parser, run
 
 
 def extract(args: argparse.Namespace, params: Params) -> str:
-    from headstart import backbones, extraction, members, runtime
+    from headstart import backbones, extraction, launching, members, runtime
     from headstart.images import open_images
     from headstart.precision import median_cosine
     from headstart.sharing import Share
     from headstart.wanted import Plan
 
+    launching.launch("stages.extract", params.extract.processes)
     share = Share.here()
     chosen = entry(params.backbones, "zoo", args.backbone)
     # A wrong weights file of the last backbone is found before the first one's hours of work.

@@ -7,11 +7,12 @@ from stages import entry, parser, run
 
 
 def finetune(args: argparse.Namespace, params: Params) -> str:
-    from headstart import finetuning
+    from headstart import finetuning, launching
     from headstart.end_to_end import Outputs
     from headstart.heads import head
     from headstart.images import open_images
 
+    launching.launch("stages.finetune", params.finetune.processes)
     with open_images(args.images) as images:
         best = finetuning.finetune(
             images,

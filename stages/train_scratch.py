@@ -7,10 +7,11 @@ from stages import entry, parser, run
 
 
 def train_scratch(args: argparse.Namespace, params: Params) -> str:
-    from headstart import scratch
+    from headstart import launching, scratch
     from headstart.end_to_end import Outputs
     from headstart.images import open_images
 
+    launching.launch("stages.train_scratch", params.train_scratch.processes)
     chosen = entry(params.networks, "networks", args.network)
     with open_images(args.images) as images:
         best = scratch.train_scratch(

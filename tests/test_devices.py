@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from headstart.devices import device_named
+from headstart.devices import device_named, own_gpu
 from headstart.errors import UserError
 
 
@@ -29,3 +29,13 @@ def test_a_gpu_that_torch_cannot_use_is_never_passed_over(monkeypatch: pytest.Mo
     ):
         device_named("auto", "finetune")
     assert device_named("cpu", "finetune").type == "cpu"
+
+
+def test_more_processes_than_gpus_name_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: None)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert own_gpu() == torch.device("cuda", 1)
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    with pytest.raises(UserError, match="than the 2 GPUs of this host; lower `processes`"):
+        own_gpu()

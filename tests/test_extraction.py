@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -178,14 +179,29 @@ def test_the_canary_finds_a_change_that_the_address_does_not_cover(
     np.testing.assert_allclose(found, expected, rtol=1e-3)
 
 
-@pytest.mark.parametrize("factor", [1e6, np.nan])
-def test_a_feature_that_float16_cannot_hold_is_an_error_and_is_not_cached(
-    tmp_path: Path, factor: float
+@pytest.mark.parametrize(
+    ("factor", "message"),
+    [
+        (1e6, r"set extract\.dtype to float32"),
+        (np.nan, r"zoo\.test gives features that are not finite numbers; look at its mean, std"),
+        (1e-12, r"zoo\.test gives different images the same features; look at its mean"),
+    ],
+)
+def test_features_that_are_no_use_are_an_error_and_are_not_cached(
+    tmp_path: Path, factor: float, message: str
 ) -> None:
-    images = dataset(tmp_path / "i.h5", [1], ["train"])
-    with pytest.raises(UserError, match=r"set extract\.dtype to float32"):
+    images = dataset(tmp_path / "i.h5", list(range(12)), ["train"] * 12)
+    with pytest.raises(UserError, match=message):
         run(images, tmp_path / "f", factor=factor)
-    assert run(images, tmp_path / "f").computed == 1
+    assert run(images, tmp_path / "f").computed == 12
+
+
+def test_one_image_and_images_that_look_alike_may_have_the_same_features(tmp_path: Path) -> None:
+    alone = dataset(tmp_path / "0.h5", [1], ["train"])
+    assert run(alone, tmp_path / "f", factor=0).computed == 1
+    black = dataset(tmp_path / "1.h5", list(range(2, 42)), ["val"] * 40)
+    dark = np.asarray(black.pixels) // 32  # of 255 levels at most 7
+    assert run(replace(black, pixels=dark), tmp_path / "f", factor=0).computed == 400
 
 
 def test_a_cache_that_cannot_be_made_is_said(

@@ -45,8 +45,8 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def repro(project: Path) -> str:
-    """What `dvc repro` prints; it must succeed."""
+def repro(project: Path, *targets: str, succeeds: bool = True) -> str:
+    """What `dvc repro` prints; it must succeed, or fail."""
     environment = os.environ | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "HF_HUB_OFFLINE": "1",
@@ -55,10 +55,15 @@ def repro(project: Path) -> str:
     if not (project / ".git").exists():
         subprocess.run(["git", "init", "-q"], cwd=project, check=True)
     ran = subprocess.run(
-        ["dvc", "repro"], cwd=project, env=environment, capture_output=True, text=True, check=False
+        ["dvc", "repro", *targets],
+        cwd=project,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    return ran.stdout
+    assert (ran.returncode == 0) == succeeds, ran.stdout + ran.stderr
+    return ran.stdout if succeeds else ran.stdout + ran.stderr
 
 
 def ran(output: str) -> list[str]:
@@ -73,7 +78,7 @@ def test_from_a_folder_of_images_to_a_comparison_and_only_what_an_edit_makes_nec
     first = ran(repro(project))
     assert sorted(first) == sorted(
         [
-            *("prepare", "resize", "extract@tiny", *head, "tsne@tiny"),
+            *("validate", "prepare", "resize", "extract@tiny", *head, "tsne@tiny"),
             *("learning_curve@tiny-lda", "compare"),
         ]
     )
@@ -87,4 +92,21 @@ def test_from_a_folder_of_images_to_a_comparison_and_only_what_an_edit_makes_nec
     params = yaml.safe_load((project / "params.yaml").read_text())
     params["heads"]["linear"]["epochs"] = 3
     (project / "params.yaml").write_text(yaml.safe_dump(params))
-    assert ran(repro(project)) == [*head, "compare"]
+    assert ran(repro(project)) == ["validate", *head, "compare"]
+
+
+def test_an_alias_reaches_no_shell_and_no_path_before_it_is_valid(project: Path) -> None:
+    # What validates params.yaml before `extract` does, but for `validate`, has run already.
+    repro(project, "resize")
+    precious = project / "precious"
+    precious.mkdir()
+    (precious / "work").write_text("of years")
+    params = yaml.safe_load((project / "params.yaml").read_text())
+    params["extract"]["backbones"] = ["../../precious", "x; touch made_by_a_shell; true"]
+    params["train_head"]["heads"] = params["learning_curve"]["heads"] = []
+    (project / "params.yaml").write_text(yaml.safe_dump(params))
+    told = repro(project, succeeds=False)
+    assert ran(told) == ["validate"]
+    assert "params.yaml: extract.backbones.0: String should match pattern" in told
+    assert (precious / "work").read_text() == "of years"
+    assert not (project / "made_by_a_shell").exists()

@@ -67,11 +67,31 @@ def test_deps_name_every_module_that_the_stage_imports(stage: str) -> None:
 
 @pytest.mark.parametrize("stage", PIPELINE)
 def test_a_command_names_only_paths_that_are_declared(stage: str) -> None:
-    declared = [*PIPELINE[stage]["deps"]]
-    for out in (*PIPELINE[stage]["outs"], *PIPELINE[stage].get("metrics", [])):
-        declared.append(out if isinstance(out, str) else next(iter(out)))
+    declared = [*PIPELINE[stage]["deps"], *outs(stage)]
     for path in re.findall(r" ((?:data|results|report)\S*)", PIPELINE[stage]["cmd"]):
         assert any(path == d or d.startswith(f"{path}/") or path.startswith(d) for d in declared)
+
+
+def outs(stage: str) -> list[str]:
+    every = (*PIPELINE[stage]["outs"], *PIPELINE[stage].get("metrics", []))
+    return [out if isinstance(out, str) else next(iter(out)) for out in every]
+
+
+def before(stage: str) -> set[str]:
+    """The stages that DVC runs before this one."""
+    direct = {
+        other
+        for other in PIPELINE
+        for out in outs(other)
+        if any(out == dep or out.startswith(f"{dep}/") for dep in PIPELINE[stage]["deps"])
+    }
+    return direct.union(*map(before, direct))
+
+
+@pytest.mark.parametrize("stage", sorted(set(PIPELINE) - {"validate"}))
+def test_params_are_validated_before_dvc_uses_them(stage: str) -> None:
+    assert "validate" in before(stage)
+    assert "${" not in str(PIPELINE["validate"])
 
 
 def test_dependencies_point_one_way() -> None:

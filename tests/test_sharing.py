@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from torch.distributed import is_torchelastic_launched
 
 from headstart.sharing import Share, launched
 
@@ -19,7 +20,9 @@ def test_ranks_count_under_torchrun_alone(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("RANK", "1")
     monkeypatch.setenv("WORLD_SIZE", "4")
     assert not launched()
+    assert not is_torchelastic_launched()
     assert Share.here() == Share(0, 1)
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
     assert launched()
+    assert is_torchelastic_launched()
     assert Share.here() == Share(1, 4)

@@ -1,5 +1,6 @@
 """The device that torch computes on, and what it has."""
 
+import os
 import shutil
 
 import torch
@@ -28,6 +29,22 @@ def device_named(name: str, stage: str) -> torch.device:
             f"mend that, or set {stage}.device to cpu to do without it"
         )
     return torch.device("cpu")
+
+
+def own_gpu() -> torch.device:
+    """The GPU of this process, from now on torch's current one: of several, that of its rank.
+
+    Raises:
+        UserError: the host has fewer GPUs than processes.
+    """
+    gpu = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+    if gpu.index >= torch.cuda.device_count():
+        raise UserError(
+            f"there are more processes than the {torch.cuda.device_count()} GPUs of this host; "
+            f"lower `processes`"
+        )
+    torch.cuda.set_device(gpu)
+    return gpu
 
 
 def has_bfloat16(device: torch.device) -> bool:

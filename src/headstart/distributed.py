@@ -6,7 +6,6 @@ batch, and batch normalisation sees the batches whole. So the curve is that of o
 rounding and to dropout, whose masks are each process's own.
 """
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
+from headstart.devices import own_gpu
 from headstart.errors import UserError
 from headstart.sharing import launched
 
@@ -35,13 +35,7 @@ def joined(device: torch.device) -> Iterator[torch.device]:
         return
     gpu = None
     if device.type == "cuda":
-        device = gpu = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
-        if gpu.index >= torch.cuda.device_count():
-            raise UserError(
-                f"torchrun started more processes than the {torch.cuda.device_count()} GPUs of "
-                f"this host; lower --nproc-per-node in `launch`"
-            )
-        torch.cuda.set_device(gpu)
+        device = gpu = own_gpu()
     dist.init_process_group("nccl" if gpu else "gloo", device_id=gpu)
     try:
         yield device
@@ -83,7 +77,7 @@ def check_shares(batch_size: int, parts: int) -> None:
         raise UserError(
             f"a batch of {batch_size} images in {parts} parts can't be shared equally by {world()} "
             f"processes; set the recipe's batch_size to a multiple of {world() * parts}, or start "
-            f"another number in `launch`"
+            f"another number of processes"
         )
 
 
@@ -124,7 +118,7 @@ def synchronise_batch_norm(network: nn.Module) -> nn.Module:
         elif isinstance(module, _BatchNorm):
             raise UserError(
                 f"this network's {type(module).__name__} can't be trained by several processes on "
-                f"CPUs; set `launch` to python, or train it on GPUs"
+                f"CPUs; set `processes` to 1, or train it on GPUs"
             )
     return network
 

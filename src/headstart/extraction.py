@@ -21,6 +21,7 @@ import numpy as np
 from tqdm import tqdm
 
 from headstart import h5
+from headstart.collapse import Collapse, check_finite
 from headstart.counts import Counts
 from headstart.errors import UserError
 from headstart.features import joined
@@ -74,7 +75,8 @@ def extract(
     share: where several processes extract together, the first of them writes the files.
 
     Raises:
-        UserError: a feature doesn't fit `dtype`; two members are one backbone.
+        UserError: a feature doesn't fit `dtype`; features have collapsed; two members are one
+            backbone.
     """
     splits = {
         split: Wanted(rows, images.digests[rows], plan.views(split))
@@ -134,14 +136,14 @@ def fill(
 ) -> Counts:
     """Computes every row that `splits` want, `cache` lacks and `share` holds.
 
-    pixels: [M, S, S, 3] uint8. label: of the progress bar.
+    pixels: [M, S, S, 3] uint8. label: of the progress bar, the backbone's name in zoo.
 
     Before that a few cached rows are computed again; where they differ, something that the
     cache's address doesn't cover has changed, and the whole cache is cleared.
 
     Raises:
-        UserError: a feature doesn't fit the cache's dtype; or cached rows differ while other
-            processes use them.
+        UserError: a feature doesn't fit the cache's dtype; the features have collapsed; or cached
+            rows differ while other processes use them.
     """
     began = time.perf_counter()
     counts = Counts(dropped=cache.dropped)
@@ -163,19 +165,20 @@ def fill(
 
     def write() -> None:
         with counts.timed("writing"):
-            cache.add(
-                np.array(held_keys, cache.record["key"]),
-                cast(np.concatenate(held_rows), cache.dtype),
-            )
+            cache.add(np.array(held_keys, cache.record["key"]), np.concatenate(held_rows))
         held_keys.clear()
         held_rows.clear()
 
+    collapse = Collapse(label)
     quiet = len(todo) == 0 or share.rank > 0
     with tqdm(total=len(todo), desc=label, unit="row", disable=quiet) as bar:
         batches = _ahead(_batches(todo, pixels, splits, runtime.batch_size, counts))
-        for keys, pending in _submitted(runtime, batches, counts):
+        for keys, batch, pending in _submitted(runtime, batches, counts):
             with counts.timed("computing"):
-                held_rows.append(pending()[: len(keys)])
+                rows = pending()[: len(keys)]
+            check_finite(label, rows)
+            held_rows.append(cast(rows, cache.dtype))
+            collapse.check(batch, held_rows[-1])
             held_keys.extend(keys)
             counts.computed += len(keys)
             bar.update(len(keys))
@@ -272,12 +275,12 @@ def _batches(
 
 def _submitted(
     runtime: Runtime, batches: Iterator[tuple[list[bytes], np.ndarray]], counts: Counts
-) -> Iterator[tuple[list[bytes], Pending]]:
-    """The keys of each batch with what is pending; by then the next batch is submitted too."""
-    begun: deque[tuple[list[bytes], Pending]] = deque()
+) -> Iterator[tuple[list[bytes], np.ndarray, Pending]]:
+    """Each batch with what is pending; by then the next batch is submitted too."""
+    begun: deque[tuple[list[bytes], np.ndarray, Pending]] = deque()
     for keys, batch in batches:
         with counts.timed("computing"):
-            begun.append((keys, runtime.submit(filled(batch, runtime.batch_size))))
+            begun.append((keys, batch, runtime.submit(filled(batch, runtime.batch_size))))
         if len(begun) == 2:
             yield begun.popleft()
     yield from begun

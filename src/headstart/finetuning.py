@@ -47,7 +47,7 @@ def finetune(
     wanted = backbone.preprocessing
     seen_as = Input(wanted.input_size, stage.crop, wanted.mean, wanted.std)
     identity = {
-        "finetune": stage.model_dump(mode="json", exclude={"backbones", "device", "launch"}),
+        "finetune": stage.model_dump(mode="json", exclude={"backbones", "device", "processes"}),
         "backbone": backbone.provenance,
     }
     with distributed.joined(device_named(stage.device, "finetune")) as device:

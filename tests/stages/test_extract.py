@@ -1,18 +1,21 @@
 """`extract` as a user calls it."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from headstart import features, h5
 from headstart.devices import has_bfloat16
 from headstart.h5 import ClassLabel, Examples
 from headstart.images import digest
-from tests.cases import run_stage
+from tests import cases
 
 ZOO = {"tiny": {"architecture": "resnet10t", "weights": "none", "input_size": 32}}
 
@@ -36,7 +39,7 @@ def extract(
     zoo: dict[str, Any] = ZOO,
     backbone: str = "tiny",
 ) -> None:
-    run_stage(
+    cases.run_stage(
         monkeypatch,
         folder,
         "extract",
@@ -117,6 +120,40 @@ def test_another_backbones_wrong_weights_are_found_before_this_ones_work(
     with pytest.raises(SystemExit, match="is not a file of weights that can be read safely"):
         extract(monkeypatch, tmp_path, {**ZOO, "wrong": wrong})
     assert not (tmp_path / "features").exists()
+
+
+def test_a_std_that_swallows_every_image_is_found_before_anything_is_cached(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images(tmp_path / "images.h5")
+    message = r"error: zoo\.wrong gives different images the same features; look at its mean, std"
+    with pytest.raises(SystemExit, match=message):
+        extract(monkeypatch, tmp_path, {"wrong": {**ZOO["tiny"], "std": [1e15] * 3}}, "wrong")
+    assert not list(tmp_path.rglob("*.npy"))
+    assert not (tmp_path / "features").exists()
+
+
+def test_two_processes_write_what_one_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images(tmp_path / "images.h5")
+    zoo = {"colours": {"architecture": "pixels", "weights": "none"}}
+    extract(monkeypatch, tmp_path, zoo, "colours")
+    params = yaml.safe_load((tmp_path / "params.yaml").read_text())
+    params["extract"]["processes"] = 2
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+    arguments = ["--images", "images.h5", "--features", "two", "--backbone", "colours"]
+    ran = subprocess.run(
+        [sys.executable, "-m", "stages.extract", *arguments],
+        cwd=tmp_path,
+        env=os.environ
+        | {"PYTHONPATH": str(cases.ROOT), "HEADSTART_CACHE": str(tmp_path / "another")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "(process 0 of 2)" in ran.stdout
+    assert "(process 1 of 2)" in ran.stdout
+    for path in (tmp_path / "features").glob("*.h5"):
+        assert (tmp_path / "two" / path.name).read_bytes() == path.read_bytes()
 
 
 def test_images_that_are_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

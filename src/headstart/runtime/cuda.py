@@ -1,6 +1,5 @@
 """One NVIDIA GPU, the one of this process's rank."""
 
-import os
 from collections.abc import Callable
 
 import numpy as np
@@ -8,7 +7,7 @@ import torch
 from tqdm import tqdm
 
 from headstart.backbones import LoadedBackbone
-from headstart.devices import has_bfloat16
+from headstart.devices import has_bfloat16, own_gpu
 from headstart.errors import UserError
 from headstart.runtime.network import Normalised, resize
 
@@ -28,8 +27,7 @@ class CUDARuntime:
             # Kernels of other hardware round otherwise, by more than the canary lets pass.
             self.provenance["device"] = "cuda"
         self.autocast = precision == "bfloat16"
-        self.device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
-        torch.cuda.set_device(self.device)
+        self.device = own_gpu()
         self.copies = torch.cuda.Stream(self.device)
         # torch's default for convolutions is TF32, whose error is that of half precision.
         torch.backends.cudnn.conv.fp32_precision = "ieee"  # pyright: ignore[reportAttributeAccessIssue]
