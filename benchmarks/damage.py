@@ -16,8 +16,8 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from benchmarks.timing import machine
-from headstart.datasets.source import open_source
-from headstart.decode import BadImage, decode
+from headstart.data.datasets.file_tree import open_tree
+from headstart.data.decoding import UnreadableImageError, decode
 
 DAMAGED, ROUNDS = 400, 3
 Decoder = Callable[[bytes], np.ndarray]
@@ -71,7 +71,7 @@ def accepted(decoder: Decoder, damaged: list[bytes], whole: list[np.ndarray]) ->
     for data, pixels in zip(damaged, whole, strict=True):
         try:
             shown = decoder(data)
-        except (BadImage, OSError, SyntaxError):
+        except (UnreadableImageError, OSError, SyntaxError):
             continue
         count += 1
         wrong += shown.shape != pixels.shape or np.abs(shown - pixels.astype(int)).mean() > 5
@@ -92,7 +92,7 @@ def seconds(decoder: Decoder, files: list[bytes]) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("images", type=Path)
-    source = open_source(parser.parse_args().images, "images")
+    source = open_tree(parser.parse_args().images, "images")
     files = [source.read(n) for n in source.names if n.lower().endswith((".jpg", ".jpeg"))]
     for data in files:
         np.testing.assert_array_equal(ours(data), pillow(data))

@@ -28,11 +28,17 @@ from timm.data.readers.reader_image_folder import ReaderImageFolder
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.timing import alternate, machine, table
-from headstart import backbones, datasets, extraction, images, params, runtime
-from headstart.counts import Counts
-from headstart.members import Member
-from headstart.prepare import prepare
-from headstart.wanted import Plan
+from headstart import config
+from headstart.backbones.loading import load_backbone
+from headstart.data import datasets
+from headstart.data.preparation import prepare_dataset
+from headstart.data.resizing import write_images
+from headstart.extraction.extraction_stats import ExtractionStats
+from headstart.extraction.extractor import Extractor
+from headstart.extraction.pipeline import extract_features
+from headstart.extraction.view_plan import ViewPlan
+from headstart.runtime.runtimes import start_runtime
+from headstart.store.images import open_images
 
 MODELS = {"inception_v3": 299, "resnet50": 224}
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -144,27 +150,29 @@ def thingsvision(
 
 
 def ours(
-    name: str, size: int, folder: Path, out: Path, counts: list[Counts]
+    name: str, size: int, folder: Path, out: Path, counts: list[ExtractionStats]
 ) -> Callable[[], float]:
     """prepare, resize and extract, with an empty cache every time."""
-    described = params.Backbone(
+    described = config.Backbone(
         architecture=name, weights="none", input_size=size, interpolation="bilinear"
     )
-    loaded = backbones.load(described)
-    started = runtime.start(loaded, "auto", 16 if DEVICE.type == "cpu" else 256)
-    section = params.ImageFolder(name="image_folder", path=folder)
-    checks = params.Prepare(tune_fraction=0.2, seed=0, on_bad_image="stop", max_pixels=10**8)
+    loaded = load_backbone(described)
+    started = start_runtime(loaded, "auto", 16 if DEVICE.type == "cpu" else 256)
+    section = config.ImageFolder(name="image_folder", path=folder)
+    checks = config.Prepare(tune_fraction=0.2, seed=0, on_bad_image="stop", max_pixels=10**8)
 
     def run() -> float:
         with tempfile.TemporaryDirectory() as cache:
             os.environ["HEADSTART_CACHE"] = cache
             began = time.perf_counter()
-            dataset = datasets.load(section)
-            manifest = prepare(dataset, checks).manifest
-            images.write(out / "images.h5", manifest, dataset.read, 299, "crop", 10**8)
-            with images.open_images(out / "images.h5") as stored:
-                member = Member(name, started, loaded.provenance)
-                counts.extend(extraction.extract(stored, out, [member], Plan(False, 0), "float32"))
+            dataset = datasets.load_dataset(section)
+            manifest = prepare_dataset(dataset, checks).manifest
+            write_images(out / "images.h5", manifest, dataset.read, 299, "crop", 10**8)
+            with open_images(out / "images.h5") as stored:
+                member = Extractor(name, started, loaded.provenance)
+                counts.extend(
+                    extract_features(stored, out, [member], ViewPlan(False, 0), "float32")
+                )
             return time.perf_counter() - began
 
     return run
@@ -172,7 +180,7 @@ def ours(
 
 def files_of(dataset: Path, count: int, folder: Path) -> None:
     """Unpacks `count` training images of eight classes from Tiny ImageNet's .zip."""
-    source = datasets.load(params.TinyImageNet(name="tiny_imagenet", path=dataset))
+    source = datasets.load_dataset(config.TinyImageNet(name="tiny_imagenet", path=dataset))
     records = [record for record in source.records if record.split == "train"]
     for label in range(8):
         of_class = [record for record in records if record.label == label]
@@ -214,7 +222,7 @@ def main() -> None:
         out.mkdir()
         files_of(args.dataset, args.images, folder)
         for name, size in MODELS.items():
-            counts: list[Counts] = []
+            counts: list[ExtractionStats] = []
             contenders = {
                 "naive eager loop": naive(name, size, folder, out),
                 "timm's loader and model": timm_inference(name, size, folder, out, False),

@@ -23,13 +23,15 @@ from torch import nn
 from torch.nn import functional as F
 
 from benchmarks.timing import alternate, machine, table
-from headstart import params
-from headstart.features import Features
-from headstart.h5 import ClassLabel, Examples
-from headstart.heads import closed_form, gradient, sweep
-from headstart.heads.candidates import Task
-from headstart.heads.head import Standardization
-from headstart.heads.models import Affine
+from headstart import config
+from headstart.heads.candidate_selection import FitContext
+from headstart.heads.fitted_head import Standardization
+from headstart.heads.gradient_training import fit_gradient_head
+from headstart.heads.head_models import Affine
+from headstart.heads.hyperparameter_sweep import fit_sweep, sweep_points
+from headstart.heads.ridge_and_lda import fit_ridge
+from headstart.store.examples import ClassLabel, Examples
+from headstart.store.features import Features
 
 WIDTH, CLASSES, BATCH = 2048, 200, 1024
 OVER = {
@@ -56,7 +58,7 @@ def main() -> None:
         [task.standardization(part[:, 0]) for part in np.array_split(task.train.values, 64)]
     )
     labels = task.train.examples.labels
-    clock(lambda: gradient.fit(recipe("linear", epochs=1), task))  # threads and kernels start
+    clock(lambda: fit_gradient_head(recipe("linear", epochs=1), task))  # threads and kernels start
 
     def show(contenders: dict[str, Callable[[], float]], items: int, unit: str) -> None:
         seconds = alternate(contenders, args.rounds)
@@ -64,22 +66,22 @@ def main() -> None:
 
     linear = recipe("linear", epochs=args.epochs)
     swept = recipe("sweep", head=linear.model_dump(), over=OVER, sample=args.configurations)
-    points = sweep.settings(swept)
+    points = sweep_points(swept)
     on_device = torch.from_numpy(x).to(task.device), torch.from_numpy(labels).to(task.device)
     show(
         {
             "separate runs": lambda: clock(
                 lambda: [by_hand(*on_device, args.epochs, **point) for point in points]
             ),
-            "one sweep": lambda: clock(lambda: sweep.fit(swept, task)),
+            "one sweep": lambda: clock(lambda: fit_sweep(swept, task)),
         },
         len(points),
         "head",
     )
-    show({"one head": lambda: clock(lambda: gradient.fit(linear, task))}, 1, "head")
+    show({"one head": lambda: clock(lambda: fit_gradient_head(linear, task))}, 1, "head")
 
     plain = recipe("linear", epochs=args.epochs, label_smoothing=0.0)
-    [found] = gradient.fit(plain, task)
+    [found] = fit_gradient_head(plain, task)
     assert isinstance(found.model, Affine)
     loss = objective(found.model, x, labels, plain.weight_decay)
     reference, iterations = scikit_learn(x, labels, plain.weight_decay, loss)
@@ -87,7 +89,7 @@ def main() -> None:
     show(
         {
             "LogisticRegression": lambda: clock(lambda: reference.fit(x, labels)),
-            "one head without smoothing": lambda: clock(lambda: gradient.fit(plain, task)),
+            "one head without smoothing": lambda: clock(lambda: fit_gradient_head(plain, task)),
         },
         1,
         "head",
@@ -96,18 +98,18 @@ def main() -> None:
     one, path = (recipe("ridge", strengths=np.logspace(0, 6, count).tolist()) for count in (1, 64))
     show(
         {
-            "one ridge strength": lambda: clock(lambda: closed_form.ridge(one, task)),
-            "64 ridge strengths": lambda: clock(lambda: closed_form.ridge(path, task)),
+            "one ridge strength": lambda: clock(lambda: fit_ridge(one, task)),
+            "64 ridge strengths": lambda: clock(lambda: fit_ridge(path, task)),
         },
         1,
         "run",
     )
 
 
-def made_up(images: int) -> Task:
+def made_up(images: int) -> FitContext:
     """float16, one view."""
     rng = np.random.default_rng(0)
-    centres = 0.15 * rng.standard_normal((CLASSES, WIDTH), np.float32)
+    centers = 0.15 * rng.standard_normal((CLASSES, WIDTH), np.float32)
     classes = [ClassLabel(str(index), str(index)) for index in range(CLASSES)]
 
     def split(count: int) -> Features:
@@ -115,13 +117,15 @@ def made_up(images: int) -> Task:
         values = np.empty((count, 1, WIDTH), np.float16)
         for block in np.array_split(np.arange(count), max(1, count // 4096)):
             noise = rng.standard_normal((len(block), WIDTH), np.float32)
-            values[block, 0] = np.maximum(centres[labels[block]] + noise, 0)
+            values[block, 0] = np.maximum(centers[labels[block]] + noise, 0)
         ids = [str(index) for index in range(count)]
         return Features(values, ["whole"], Examples(ids, labels, classes), {})
 
     train = split(images)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    return Task(train, split(max(CLASSES, images // 20)), Standardization.of(train), device)
+    return FitContext(
+        train, split(max(CLASSES, images // 20)), Standardization.from_features(train), device
+    )
 
 
 def recipe(kind: str, **settings: Any) -> Any:
@@ -135,7 +139,7 @@ def recipe(kind: str, **settings: Any) -> Any:
     }
     defaults = {"kind": kind} | (linear if kind == "linear" else {})
     defaults |= {} if kind == "sweep" else {"standardize": True}
-    return TypeAdapter(params.Head).validate_python(defaults | settings)
+    return TypeAdapter(config.Head).validate_python(defaults | settings)
 
 
 def by_hand(
@@ -147,7 +151,7 @@ def by_hand(
     label_smoothing: float,
     learning_rate_decay: float,
 ) -> None:
-    """The loop that one would write for one head: features standardised beforehand, in float32."""
+    """The loop that one would write for one head: features standardized beforehand, in float32."""
     layer = nn.Linear(WIDTH, CLASSES).to(x.device)
     adam = torch.optim.Adam(
         layer.parameters(), lr=learning_rate, weight_decay=weight_decay, fused=True

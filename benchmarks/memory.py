@@ -34,11 +34,12 @@ class StandIn:
 
 def extract(count: int, folder: Path) -> float:
     """Extracts the whole view of `count` images; the process's peak memory in MB."""
-    from headstart import extraction, images
-    from headstart.h5 import ClassLabel, Examples
-    from headstart.images import Images
-    from headstart.members import Member
-    from headstart.wanted import Plan
+    from headstart.data.resizing import pixel_digest
+    from headstart.extraction.extractor import Extractor
+    from headstart.extraction.pipeline import extract_features
+    from headstart.extraction.view_plan import ViewPlan
+    from headstart.store.examples import ClassLabel, Examples
+    from headstart.store.images import Images
 
     with h5py.File(folder / "images.h5", "w") as file:
         pixels = file.create_dataset("pixels", (count, SIDE, SIDE, 3), np.uint8)
@@ -46,7 +47,7 @@ def extract(count: int, folder: Path) -> float:
         for row in range(count):
             image = np.random.default_rng(row).integers(0, 256, (SIDE, SIDE, 3), np.uint8)
             pixels[row] = image
-            digests[row] = np.frombuffer(images.digest(image), np.uint8)
+            digests[row] = np.frombuffer(pixel_digest(image), np.uint8)
         ids = [f"train/n{row % 200:08d}/images/n{row % 200:08d}_{row}.JPEG" for row in range(count)]
         stored = Images(
             pixels,
@@ -55,8 +56,8 @@ def extract(count: int, folder: Path) -> float:
             np.full((count, 4), np.nan, np.float32),
             Examples(ids, np.arange(count) % 200, [ClassLabel(str(c), str(c)) for c in range(200)]),
         )
-        member = Member("", StandIn(), {"architecture": "stand-in"})
-        extraction.extract(stored, folder, [member], Plan(False, 0), "float16")
+        member = Extractor("", StandIn(), {"architecture": "stand-in"})
+        extract_features(stored, folder, [member], ViewPlan(False, 0), "float16")
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 

@@ -3,14 +3,14 @@
     uv run python -m benchmarks.train
     uv run python -m benchmarks.train --networks resnet14t --steps 4 --batch 16 --rounds 1
 
-Three contenders a network, with the same model, batch size, optimiser and precision, channels_last:
-- bare steps: forward, backward and the optimiser's step on one batch that lies on the device;
+Three contenders a network, with the same model, batch size, optimizer and precision, channels_last:
+- bare steps: forward, backward and the optimizer's step on one batch that lies on the device;
 - headstart: training.train_epoch, all of it: fetch, augment, mix, descend, average, tally;
 - timm: what its train.py (no part of the package) makes of timm's parts when it is started with
-  --amp --amp-dtype bfloat16 (where we use it) --channels-last and the recipe's optimiser,
+  --amp --amp-dtype bfloat16 (where we use it) --channels-last and the recipe's optimizer,
   smoothing, mixup, cutmix, clipping and averaging: JPEG files in a folder a class, create_dataset,
   create_loader with the prefetcher, workers, RandomResizedCrop, mirroring and (where the recipe
-  changes light) colour jitter, FastCollateMixup, create_optimizer_v2, create_scheduler_v2,
+  changes light) color jitter, FastCollateMixup, create_optimizer_v2, create_scheduler_v2,
   ModelEmaV3, and the loss read every 50 steps. Logging, checkpoints and validation are left out.
 
 Images are made up, a little larger than the networks want them where the networks crop, as in
@@ -42,11 +42,20 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from benchmarks.timing import alternate, machine, table
-from headstart import params, scratch
-from headstart.augmentation import Input
-from headstart.optimisers import optimiser
-from headstart.params import Recipe
-from headstart.training import CHECK_EVERY, Labelled, Run, Task, autocast, mixing, train_epoch
+from headstart import config
+from headstart.config import Recipe
+from headstart.training import from_scratch
+from headstart.training.image_transforms import InputSpec
+from headstart.training.optimizers import make_optimizer
+from headstart.training.training_loop import (
+    CHECK_EVERY,
+    ImageTensors,
+    TrainingTask,
+    TrainState,
+    autocast,
+    make_mixup,
+    train_epoch,
+)
 
 CLASSES = 200
 FINETUNED = "mobilenetv2_100"
@@ -61,7 +70,7 @@ class Case:
 
     network: Callable[[], nn.Module]
     recipe: Recipe
-    input: Input
+    input: InputSpec
 
 
 def main() -> None:
@@ -100,7 +109,7 @@ def main() -> None:
 
 
 def case(name: str, batch: int | None) -> Case:
-    loaded = params.load()
+    loaded = config.load_params()
     if name == FINETUNED:
         recipe = loaded.recipes["finetune"]
         size, crop = 96, loaded.finetune.crop
@@ -111,10 +120,10 @@ def case(name: str, batch: int | None) -> Case:
         size, crop = chosen.input_size, chosen.crop
 
         def network() -> nn.Module:
-            return scratch.build(chosen, recipe, CLASSES)
+            return from_scratch.build_network(chosen, recipe, CLASSES)
 
     recipe = recipe.model_copy(update={"batch_size": batch or recipe.batch_size})
-    return Case(network, recipe, Input(size, crop, MEAN, STD))
+    return Case(network, recipe, InputSpec(size, crop, MEAN, STD))
 
 
 def finetuned() -> nn.Module:
@@ -122,15 +131,15 @@ def finetuned() -> nn.Module:
     return freeze_batch_norm_2d(timm.create_model(FINETUNED, num_classes=CLASSES))
 
 
-def made_up(count: int, side: int) -> Labelled:
-    """Soft colours, which as JPEG take about as long to read as photographs."""
+def made_up(count: int, side: int) -> ImageTensors:
+    """Soft colors, which as JPEG take about as long to read as photographs."""
     torch.manual_seed(0)
     coarse = torch.randint(256, (count, 3, 12, 12)).float()
     pixels = F.interpolate(coarse, (side, side), mode="bilinear").byte()
-    return Labelled(pixels.permute(0, 2, 3, 1).contiguous(), torch.arange(count) % CLASSES)
+    return ImageTensors(pixels.permute(0, 2, 3, 1).contiguous(), torch.arange(count) % CLASSES)
 
 
-def write_jpegs(folder: Path, data: Labelled) -> None:
+def write_jpegs(folder: Path, data: ImageTensors) -> None:
     for number, (pixels, label) in enumerate(zip(data.pixels, data.labels.tolist(), strict=True)):
         path = folder / f"{label:03d}" / f"{number}.jpg"
         path.parent.mkdir(exist_ok=True)
@@ -150,11 +159,11 @@ def clock(work: Callable[[], object], device: torch.device) -> float:
     return time.perf_counter() - start
 
 
-def bare(chosen: Case, data: Labelled, steps: int, device: torch.device) -> Callable[[], float]:
+def bare(chosen: Case, data: ImageTensors, steps: int, device: torch.device) -> Callable[[], float]:
     network = placed(chosen.network(), device)
-    stepping = optimiser(chosen.recipe, network)
+    stepping = make_optimizer(chosen.recipe, network)
     count = chosen.recipe.batch_size
-    images = chosen.input.central(data.pixels[:count].to(device))
+    images = chosen.input.eval_transform(data.pixels[:count].to(device))
     labels = data.labels[:count].to(device)
 
     def work() -> None:
@@ -169,14 +178,14 @@ def bare(chosen: Case, data: Labelled, steps: int, device: torch.device) -> Call
 
 
 def headstart(
-    chosen: Case, data: Labelled, steps: int, device: torch.device
+    chosen: Case, data: ImageTensors, steps: int, device: torch.device
 ) -> Callable[[], float]:
-    """Images on the device, where end_to_end.labelled puts what fits."""
-    task = Task(
-        Labelled(data.pixels.to(device), data.labels.to(device)), data, chosen.input, CLASSES
+    """Images on the device, where end_to_end.labeled puts what fits."""
+    task = TrainingTask(
+        ImageTensors(data.pixels.to(device), data.labels.to(device)), data, chosen.input, CLASSES
     )
-    run = Run(placed(chosen.network(), device), chosen.recipe, steps)
-    mix = mixing(chosen.recipe, CLASSES)
+    run = TrainState(placed(chosen.network(), device), chosen.recipe, steps)
+    mix = make_mixup(chosen.recipe, CLASSES)
 
     def work() -> None:
         with tqdm(disable=True) as bar:
@@ -193,9 +202,9 @@ def timm_train(
     averaged = ModelEmaV3(network, decay=recipe.ema) if recipe.ema else None
     stepping = create_optimizer_v2(
         network,
-        opt=recipe.optimiser.name,
-        lr=recipe.optimiser.learning_rate,
-        weight_decay=recipe.optimiser.weight_decay,
+        opt=recipe.optimizer.name,
+        lr=recipe.optimizer.learning_rate,
+        weight_decay=recipe.optimizer.weight_decay,
         layer_decay=recipe.layer_decay if recipe.layer_decay < 1 else None,
     )
     rates, _ = create_scheduler_v2(

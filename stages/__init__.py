@@ -16,8 +16,8 @@ from typing import TypeVar
 # the checkout that the environment was installed from.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 
-from headstart import params
-from headstart.errors import UserError, did_you_mean
+from headstart import config
+from headstart.core.errors import UserError, did_you_mean
 
 
 def parser(description: str | None, *paths: str, **names: str) -> argparse.ArgumentParser:
@@ -48,7 +48,7 @@ def entry(table: Mapping[str, Entry], name: str, alias: str) -> Entry:
 
 
 def run(
-    stage: Callable[[argparse.Namespace, params.Params], str], arguments: argparse.ArgumentParser
+    stage: Callable[[argparse.Namespace, config.Params], str], arguments: argparse.ArgumentParser
 ) -> None:
     """Parses, validates params.yaml, runs `stage` and prints the line of figures that it returns.
 
@@ -58,7 +58,7 @@ def run(
     args = arguments.parse_args()
     torchruns = os.environ.get("TORCHELASTIC_ERROR_FILE")
     try:
-        print(stage(args, params.load()), flush=True)
+        print(stage(args, config.load_params()), flush=True)
     except UserError as error:
         if torchruns:
             Path(torchruns).write_text(

@@ -2,17 +2,17 @@
 
 import argparse
 
-from headstart.params import Params
+from headstart.config import Params
 from stages import parser, run
 
 
 def bundle(args: argparse.Namespace, params: Params) -> str:
     import yaml
 
-    from headstart import bundling
-    from headstart.params.backbones import BUNDLED
+    from headstart.config.backbones import BUNDLED
+    from headstart.training.backbone_export import export_backbone
 
-    path, entry = bundling.bundle(args.model, BUNDLED)
+    path, entry = export_backbone(args.model, BUNDLED)
     described = yaml.safe_dump(entry, sort_keys=False, default_flow_style=None)
     return f"wrote {path}, {path.stat().st_size / 1e6:.1f} MB; its entry of zoo:\n{described}"
 

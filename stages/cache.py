@@ -2,19 +2,19 @@
 
 import argparse
 
-from headstart.params import Params
+from headstart.config import Params
 from stages import parser, run
 
 
 def cache(args: argparse.Namespace, params: Params) -> str:
-    from headstart import housekeeping
-    from headstart.rows import cache_root
+    from headstart.core.cache_folders import cache_root
+    from headstart.extraction.cache_maintenance import list_caches, remove_cache
 
     lines, freed = [], 0
-    for found in housekeeping.caches(cache_root(), args.features, params.extract.backbones):
+    for found in list_caches(cache_root(), args.features, params.extract.backbones):
         state = "needed" if found.needed else "not needed"
         if args.prune and not found.needed:
-            removed = housekeeping.remove(found)
+            removed = remove_cache(found)
             state = "deleted" if removed else "in use by a running stage"
             freed += found.size * removed
         name = found.path.relative_to(cache_root())

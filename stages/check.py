@@ -2,14 +2,14 @@
 
 import argparse
 
-from headstart.params import Params
+from headstart.config import Params
 from stages import parser, run
 
 
 def check(args: argparse.Namespace, params: Params) -> str:
-    from headstart import checking
+    from headstart.cli.project_checks import check_project
 
-    checking.check(params)
+    check_project(params)
     return f"params.yaml is fine: {len(params.runs)} runs: {', '.join(params.runs)}"
 
 

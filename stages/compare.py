@@ -3,37 +3,50 @@
 import argparse
 import json
 
-from headstart.params import Params
+from headstart.config import Params
 from stages import parser, run
 
 
 def compare(args: argparse.Namespace, params: Params) -> str:
-    from headstart import advice, comparison, files, learning_curve, paired
+    from headstart.core.atomic_files import write_text
+    from headstart.metrics.paired_tests import paired_differences
+    from headstart.report.comparison import (
+        comparison_report,
+        comparison_table,
+        draw_comparison,
+        load_correct,
+        load_results,
+        results_summary,
+        write_pairs,
+    )
+    from headstart.report.conclusions import finetuning_conclusions, transfer_conclusions
+    from headstart.report.learning_curve_figure import draw_learning_curves
+    from headstart.store.learning_curves import load_learning_curves, write_learning_curves
 
     asked = params.evaluate
-    results = comparison.load(args.results, params.runs)
-    right = comparison.load_right(args.results, params.runs)
-    differences = paired.differences(right, asked.confidence, asked.resamples, asked.seed)
+    results = load_results(args.results, params.runs)
+    right = load_correct(args.results, params.runs)
+    differences = paired_differences(right, asked.confidence, asked.resamples, asked.seed)
 
-    comparison.write_pairs(args.report / "pairs.tsv", differences)
+    write_pairs(args.report / "pairs.tsv", differences)
     said = [
-        *advice.on_finetuning(results, differences, params.finetuned),
-        *advice.on_transfer(results, differences, params.transfer_runs, params.scratch_runs),
+        *finetuning_conclusions(results, differences, params.finetuned),
+        *transfer_conclusions(results, differences, params.transfer_runs, params.scratch_runs),
     ]
-    report = comparison.report(results, differences, asked.confidence, said)
-    files.write(args.report / "comparison.md", report)
-    summary = comparison.summary(results)
-    files.write(args.report / "metrics.json", json.dumps(summary, indent=2) + "\n")
-    comparison.draw(results, args.report / "comparison.svg")
+    report = comparison_report(results, differences, asked.confidence, said)
+    write_text(args.report / "comparison.md", report)
+    summary = results_summary(results)
+    write_text(args.report / "metrics.json", json.dumps(summary, indent=2) + "\n")
+    draw_comparison(results, args.report / "comparison.svg")
 
-    curves = learning_curve.load(args.results / "learning_curve", params.learning_curves)
-    learning_curve.write_all(args.report / "learning_curve" / "curves.tsv", curves)
+    curves = load_learning_curves(args.results / "learning_curve", params.learning_curves)
+    write_learning_curves(args.report / "learning_curve" / "curves.tsv", curves)
     if curves:
         path = args.report / "learning_curve" / "curves.svg"
-        learning_curve.draw(path, curves, asked.confidence)
+        draw_learning_curves(path, curves, asked.confidence)
 
     return (
-        f"{comparison.table(results)}\ncompared {len(results)} runs; tune chooses {summary['best']}"
+        f"{comparison_table(results)}\ncompared {len(results)} runs; tune chooses {summary['best']}"
     )
 
 

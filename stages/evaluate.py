@@ -3,38 +3,51 @@
 import argparse
 import json
 
-from headstart.params import Params
+from headstart.config import Params
 from stages import parser, run
 
 
 def evaluate(args: argparse.Namespace, params: Params) -> str:
-    from headstart import crops, evaluation, files
+    from headstart.core.atomic_files import write_text
+    from headstart.evaluation.crop_accuracy import crop_accuracies, write_crop_accuracies
+    from headstart.evaluation.run_results import (
+        calibrate_run,
+        evaluate_run,
+        load_splits,
+        primary_protocol,
+        write_challenge,
+        write_confusions,
+        write_examples,
+        write_per_class,
+        write_reliability,
+    )
+    from headstart.report.crop_accuracy_figure import draw_crop_accuracies
 
     asked = params.evaluate
     sampling = (asked.resamples, asked.seed)
-    splits = evaluation.load(args.predictions)
-    found = evaluation.evaluate(splits, asked.confidence, *sampling)
-    calibrated = evaluation.calibrate(splits, asked.confidence, asked.coverage, *sampling)
+    splits = load_splits(args.predictions)
+    found = evaluate_run(splits, asked.confidence, *sampling)
+    calibrated = calibrate_run(splits, asked.confidence, asked.coverage, *sampling)
 
     folder = args.metrics.parent
-    files.write(args.metrics, json.dumps(found, indent=2) + "\n")
-    files.write(folder / "calibration.json", json.dumps(calibrated, indent=2) + "\n")
-    evaluation.write_per_class(folder / "per_class.tsv", splits["val"], asked.confidence)
-    evaluation.write_confusions(folder / "confusions.tsv", splits["val"])
-    evaluation.write_reliability(folder, splits["val"], calibrated, asked.confidence)
-    evaluation.write_examples(folder / "examples.tsv", splits["val"])
+    write_text(args.metrics, json.dumps(found, indent=2) + "\n")
+    write_text(folder / "calibration.json", json.dumps(calibrated, indent=2) + "\n")
+    write_per_class(folder / "per_class.tsv", splits["val"], asked.confidence)
+    write_confusions(folder / "confusions.tsv", splits["val"])
+    write_reliability(folder, splits["val"], calibrated, asked.confidence)
+    write_examples(folder / "examples.tsv", splits["val"])
     if len(splits["val"].views) > 1:
-        accuracies = crops.accuracies(splits["val"], asked.seed)
-        crops.write(folder / "crops.tsv", accuracies)
-        crops.draw(folder / "crops.svg", splits["val"], accuracies)
+        accuracies = crop_accuracies(splits["val"], asked.seed)
+        write_crop_accuracies(folder / "crops.tsv", accuracies)
+        draw_crop_accuracies(folder / "crops.svg", splits["val"], accuracies)
     if "test" in splits and "test" not in found:
-        evaluation.write_challenge(folder / "test_predictions.txt", splits["test"])
+        write_challenge(folder / "test_predictions.txt", splits["test"])
 
-    look = evaluation.headline(found["val"])
-    top1, (low, high) = found["val"][look]["top1"], found["val"][look]["top1_interval"]
+    protocol = primary_protocol(found["val"])
+    top1, (low, high) = found["val"][protocol]["top1"], found["val"][protocol]["top1_interval"]
     return (
         f"{args.predictions.name}: top-1 {top1:.1%} [{low:.1%}, {high:.1%}] "
-        f"({look}, {found['val']['n']} val images)"
+        f"({protocol}, {found['val']['n']} val images)"
     )
 
 

@@ -2,34 +2,36 @@
 
 import argparse
 
-from headstart.params import Backbone, Params
+from headstart.config import Backbone, Params
 from stages import entry, parser, run
 
 
 def extract(args: argparse.Namespace, params: Params) -> str:
-    from headstart import extraction, launching, members
-    from headstart.images import open_images
-    from headstart.precision import median_cosine
-    from headstart.sharing import Share
-    from headstart.wanted import Plan
+    from headstart.core.torchrun import launch_processes
+    from headstart.extraction.extractor import Extractor, check, load_extractor
+    from headstart.extraction.pipeline import extract_features
+    from headstart.extraction.precision_check import median_cosine
+    from headstart.extraction.process_shards import Shard
+    from headstart.extraction.view_plan import ViewPlan
+    from headstart.store.images import open_images
 
-    launching.launch("stages.extract", params.extract.processes)
-    share = Share.here()
+    launch_processes("stages.extract", params.extract.processes)
+    share = Shard.from_environment()
     chosen = entry(params.backbones, "zoo", args.backbone)
     active = (params.backbones[alias] for alias in params.extract.backbones)
-    members.check({name: b for group in active for name, b in group.items()}, params.extract)
+    check({name: b for group in active for name, b in group.items()}, params.extract)
 
-    def start(name: str, backbone: Backbone) -> members.Member:
-        return members.start(name, backbone, params.extract)
+    def start(name: str, backbone: Backbone) -> Extractor:
+        return load_extractor(name, backbone, params.extract)
 
     rank = f" (process {share.rank} of {share.world})" if share.world > 1 else ""
     with open_images(args.images) as images:
-        counts = extraction.extract(
+        counts = extract_features(
             images,
             args.features,
             # Lazy: a concatenation's members are loaded one after another.
             (start(name, backbone) for name, backbone in chosen.items()),
-            Plan(params.extract.ten_crop, params.extract.augmented_views),
+            ViewPlan(params.extract.ten_crop, params.extract.augmented_views),
             params.extract.dtype,
             share,
         )

@@ -2,22 +2,23 @@
 
 import argparse
 
-from headstart.params import Params
+from headstart.config import Params
 from stages import entry, parser, run
 
 
 def finetune(args: argparse.Namespace, params: Params) -> str:
-    from headstart import finetuning, launching
-    from headstart.end_to_end import Outputs
-    from headstart.heads import head
-    from headstart.images import open_images
+    from headstart.core.torchrun import launch_processes
+    from headstart.heads.fitted_head import HEAD_FILE, load_head
+    from headstart.store.images import open_images
+    from headstart.training import fine_tuning
+    from headstart.training.training_jobs import Outputs
 
-    launching.launch("stages.finetune", params.finetune.processes)
+    launch_processes("stages.finetune", params.finetune.processes)
     with open_images(args.images) as images:
-        best = finetuning.finetune(
+        best = fine_tuning.finetune(
             images,
             entry(params.single_backbones, "zoo", args.backbone),
-            head.load(args.head / head.FILE),
+            load_head(args.head / HEAD_FILE),
             params.recipes[params.finetune.recipe],
             params.finetune,
             Outputs(args.model, args.predictions),

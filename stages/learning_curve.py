@@ -2,23 +2,23 @@
 
 import argparse
 
-from headstart.params import Params
+from headstart.config import Params
 from stages import entry, parser, run
 
 
 def learning_curve(args: argparse.Namespace, params: Params) -> str:
-    from headstart import learning_curve
-    from headstart.features import opened
-    from headstart.heads import few_images
+    from headstart.evaluation.learning_curve_fitting import fit_learning_curve
+    from headstart.store.features import open_features
+    from headstart.store.learning_curves import write_learning_curve
 
     recipe = entry(params.heads, "heads", args.head)
     limit = params.train_head.memory_limit
     with (
-        opened(args.features / "train.h5", limit) as train,
-        opened(args.features / "tune.h5", limit) as tune,
-        opened(args.features / "val.h5", memory_limit=0) as val,
+        open_features(args.features / "train.h5", limit) as train,
+        open_features(args.features / "tune.h5", limit) as tune,
+        open_features(args.features / "val.h5", memory_limit=0) as val,
     ):
-        curve = few_images.learning_curve(
+        curve = fit_learning_curve(
             recipe,
             train,
             tune,
@@ -27,7 +27,7 @@ def learning_curve(args: argparse.Namespace, params: Params) -> str:
             params.evaluate,
             params.train_head.device,
         )
-    learning_curve.write(args.curve, curve)
+    write_learning_curve(args.curve, curve)
 
     found = ", ".join(f"{point.images_per_class}: {point.top1:.1%}" for point in curve)
     return f"{args.curve.stem}: top-1 by images a class, {found} ({len(val.examples)} val images)"

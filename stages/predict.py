@@ -2,26 +2,25 @@
 
 import argparse
 
-from headstart.params import Params
+from headstart.config import Params
 from stages import parser, run
 
 
 def predict(args: argparse.Namespace, _: Params) -> str:
-    from headstart import predictions
-    from headstart.features import opened
-    from headstart.heads import head
-    from headstart.predictions import Predictions
+    from headstart.heads.fitted_head import HEAD_FILE, load_head
+    from headstart.store.features import open_features
+    from headstart.store.predictions import Predictions, save_predictions
 
-    trained = head.load(args.model / head.FILE)
+    trained = load_head(args.model / HEAD_FILE)
     images = {}
     for split in ("tune", "val", "test"):
         path = args.features / f"{split}.h5"
         if split == "test" and not path.exists():
             continue
-        with opened(path, memory_limit=0) as found:
+        with open_features(path, memory_limit=0) as found:
             logits = trained.logits(found)
         scored = Predictions(logits, found.views, found.examples, trained.passes)
-        predictions.save(args.predictions / path.name, scored)
+        save_predictions(args.predictions / path.name, scored)
         images[split] = len(found.examples)
     counts = ", ".join(f"{count} {split}" for split, count in images.items())
     return f"{args.predictions.name}: scored {counts} images for {len(trained.classes)} classes"

@@ -2,20 +2,22 @@
 
 from argparse import Namespace
 
-from headstart.params import Params
+from headstart.config import Params
 from stages import parser, run
 
 
 def resize(args: Namespace, params: Params) -> str:
-    from headstart import datasets, images, manifest
-    from headstart.decode import set_up_pillow
+    from headstart.data import datasets
+    from headstart.data.decoding import set_up_pillow
+    from headstart.data.manifest import load_manifest
+    from headstart.data.resizing import write_images
 
     set_up_pillow()
-    found = manifest.load(args.manifest)
-    side = images.write(
+    found = load_manifest(args.manifest)
+    side = write_images(
         args.images,
         found,
-        datasets.load(params.dataset).read,
+        datasets.load_dataset(params.dataset).read,
         params.resize.side,
         params.resize.fit,
         params.prepare.max_pixels,

@@ -2,22 +2,22 @@
 
 import argparse
 
-from headstart.params import Params
+from headstart.config import Params
 from stages import entry, parser, run
 
 
 def train_head(args: argparse.Namespace, params: Params) -> str:
-    from headstart.features import opened
-    from headstart.heads.fit import fit, save
+    from headstart.heads.fitting import fit_head, save_fit
+    from headstart.store.features import open_features
 
     recipe = entry(params.heads, "heads", args.head)
     limit = params.train_head.memory_limit
     with (
-        opened(args.features / "train.h5", limit) as train,
-        opened(args.features / "tune.h5", limit) as tune,
+        open_features(args.features / "train.h5", limit) as train,
+        open_features(args.features / "tune.h5", limit) as tune,
     ):
-        fitted = fit(recipe, train, tune, params.train_head.device)
-    save(args.model, fitted)
+        fitted = fit_head(recipe, train, tune, params.train_head.device)
+    save_fit(args.model, fitted)
 
     chosen = ", ".join(f"{key} {value}" for key, value in fitted.settings.items())
     return (

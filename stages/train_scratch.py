@@ -2,19 +2,20 @@
 
 import argparse
 
-from headstart.params import Params
+from headstart.config import Params
 from stages import entry, parser, run
 
 
 def train_scratch(args: argparse.Namespace, params: Params) -> str:
-    from headstart import launching, scratch
-    from headstart.end_to_end import Outputs
-    from headstart.images import open_images
+    from headstart.core.torchrun import launch_processes
+    from headstart.store.images import open_images
+    from headstart.training import from_scratch
+    from headstart.training.training_jobs import Outputs
 
-    launching.launch("stages.train_scratch", params.train_scratch.processes)
+    launch_processes("stages.train_scratch", params.train_scratch.processes)
     chosen = entry(params.networks, "networks", args.network)
     with open_images(args.images) as images:
-        best = scratch.train_scratch(
+        best = from_scratch.train_scratch(
             images,
             chosen,
             params.recipes[chosen.recipe],

@@ -2,19 +2,21 @@
 
 import argparse
 
-from headstart.params import Params
+from headstart.config import Params
 from stages import parser, run
 
 
 def tsne(args: argparse.Namespace, params: Params) -> str:
-    from headstart import features, tsne
+    from headstart.evaluation.tsne_embedding import project_features
+    from headstart.report.tsne_figure import draw_tsne
+    from headstart.store.features import load_features
 
     chosen = params.tsne
-    found = features.load(args.features / f"{chosen.split}.h5")
-    points, labels = tsne.project(
+    found = load_features(args.features / f"{chosen.split}.h5")
+    points, labels = project_features(
         found, chosen.classes, chosen.images_per_class, chosen.perplexity, chosen.seed
     )
-    tsne.draw(points, labels, found.examples.classes, args.figure)
+    draw_tsne(points, labels, found.examples.classes, args.figure)
     return f"drew {len(points)} {chosen.split} images of {len(set(labels.tolist()))} classes"
 
 

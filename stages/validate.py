@@ -2,7 +2,7 @@
 
 from argparse import Namespace
 
-from headstart.params import Params
+from headstart.config import Params
 from stages import parser, run
 
 

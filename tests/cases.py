@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 import yaml
 
-from headstart.h5 import UNLABELLED, ClassLabel, Examples
-from headstart.predictions import Predictions, save
-from headstart.views import TEN_CROP
+from headstart.store.examples import UNLABELED, ClassLabel, Examples
+from headstart.store.predictions import Predictions, save_predictions
+from headstart.store.views import TEN_CROP
 
 ROOT = Path(__file__).parent.parent
 TEN_CROP_NAMES = [view.name for view in TEN_CROP]
 NAMES = ["convertible", "sports car, sport car", "plunger, plumber's helper", "Egyptian cat"]
 
 
-def examples(n: int, classes: int = 4, split: str = "val", labelled: bool = True) -> Examples:
-    labels = np.arange(n) % classes if labelled else np.full(n, UNLABELLED)
+def examples(n: int, classes: int = 4, split: str = "val", labeled: bool = True) -> Examples:
+    labels = np.arange(n) % classes if labeled else np.full(n, UNLABELED)
     names = [*NAMES, *(f"class {c}" for c in range(4, classes))][:classes]
     described = [ClassLabel(f"n{c:08d}", name) for c, name in enumerate(names)]
     return Examples([f"{split}/images/{split}_{i}.JPEG" for i in range(n)], labels, described)
@@ -40,10 +40,10 @@ def predictions(
 def save_run(folder: Path, *, test: Predictions | None = None, **kind: Any) -> None:
     """The files that `predict` would write of one run."""
     seed = kind.pop("seed", 0)
-    save(folder / "tune.h5", predictions(40, split="tune", seed=100 + seed, **kind))
-    save(folder / "val.h5", predictions(60, split="val", seed=seed, **kind))
+    save_predictions(folder / "tune.h5", predictions(40, split="tune", seed=100 + seed, **kind))
+    save_predictions(folder / "val.h5", predictions(60, split="val", seed=seed, **kind))
     if test is not None:
-        save(folder / "test.h5", test)
+        save_predictions(folder / "test.h5", test)
 
 
 def write_params(folder: Path, **sections: Any) -> None:

@@ -10,10 +10,10 @@ import sys
 
 import torch
 
-from headstart import training
+from headstart.training.training_loop import train_step
 
 torch.cpu.get_capabilities = dict
-descend, left = training.descend, [int(sys.argv[1])]
+descend, left = train_step, [int(sys.argv[1])]
 
 
 def descend_or_die(*args):
@@ -23,6 +23,6 @@ def descend_or_die(*args):
     return descend(*args)
 
 
-training.descend = descend_or_die
+train_step = descend_or_die
 sys.argv = sys.argv[2:]
 runpy.run_module(f"stages.{sys.argv[0]}", run_name="__main__")

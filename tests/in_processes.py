@@ -8,13 +8,13 @@ import signal
 import sys
 import time
 
-from headstart import launching
-from headstart.errors import UserError
+from headstart.core.errors import UserError
+from headstart.core.torchrun import launch_processes
 from stages import parser, run
 
 
 def stage(args, params):
-    launching.launch("tests.in_processes", 2)
+    launch_processes("tests.in_processes", 2)
     rank = os.environ["RANK"]
     there = args.folder / rank
     unfinished = there.with_suffix(".tmp")

@@ -15,7 +15,7 @@ import yaml
 from dvc.stage.cache import _get_cache_hash
 from dvc_data.hashfile.meta import Meta
 
-from headstart import params
+from headstart import config
 
 ROOT = Path(__file__).parent.parent
 SHIPPED = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
@@ -64,7 +64,7 @@ def with_changed(content: Any, path: tuple[str | int, ...]) -> Any:
     return content | {path[0]: with_changed(content[path[0]], path[1:])}
 
 
-def sections(of: type[params.Section] = params.Section) -> Iterator[type[params.Section]]:
+def sections(of: type[config.Section] = config.Section) -> Iterator[type[config.Section]]:
     for section in of.__subclasses__():
         yield section
         yield from sections(section)
@@ -98,7 +98,7 @@ def test_the_keys_that_are_refused_are_those_that_the_run_cache_leaves_out() -> 
     names = {value for name, value in vars(Meta).items() if name.startswith("PARAM_")}
     names |= {"path", "hash", "desc", "meta", "persist", "cache", "cmd", "deps", "outs", "params"}
     left_out = {name for name in names if run_cache({name: 0}) == run_cache({name: 1})}
-    assert left_out == params.UNTRACKED
+    assert left_out == config.UNTRACKED
 
 
 def dvc(project: Path, *arguments: str) -> str:

@@ -17,7 +17,7 @@ COPIED = (".dvc/config", ".dvc/.gitignore", ".dvcignore", "dvc.yaml", "stages", 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """The project with twelve images of each of two colours, and params that take seconds."""
+    """The project with twelve images of each of two colors, and params that take seconds."""
     for name in COPIED:
         source, target = ROOT / name, tmp_path / name
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -26,8 +26,8 @@ def project(tmp_path: Path) -> Path:
         else:
             shutil.copy(source, target)
     rng = np.random.default_rng(0)
-    for colour, mean in (("rot", (200, 60, 60)), ("grün", (60, 200, 60))):
-        folder = tmp_path / "images" / colour
+    for color, mean in (("rot", (200, 60, 60)), ("grün", (60, 200, 60))):
+        folder = tmp_path / "images" / color
         folder.mkdir(parents=True)
         for number in range(12):
             pixels = rng.normal(mean, 40, (16, 16, 3)).clip(0, 255).astype(np.uint8)

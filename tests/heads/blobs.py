@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 from pydantic import TypeAdapter
 
-from headstart import h5
-from headstart.features import Features
-from headstart.params import Head, LinearHead, MLPHead, SweepHead
+from headstart.config import Head, LinearHead, MLPHead, SweepHead
+from headstart.core.hdf5_files import create_hdf5, write_json
+from headstart.store.examples import write_examples
+from headstart.store.features import Features
 from tests import cases
 
 PROVENANCE = {"architecture": "resnet18", "weights": "0f0f", "input_size": 64}
@@ -27,9 +28,9 @@ def features(
 ) -> Features:
     """Labels in turn; the columns' means and scales differ, as a backbone's do."""
     of = cases.examples(n, classes, split)
-    centres = distance * np.random.default_rng(0).normal(size=(classes, width))
+    centers = distance * np.random.default_rng(0).normal(size=(classes, width))
     rng = np.random.default_rng(sum(split.encode()))
-    x = centres[of.labels, None] + rng.normal(size=(n, views, width))
+    x = centers[of.labels, None] + rng.normal(size=(n, views, width))
     x = 1 + x * np.linspace(0.2, 1.5, width)
     names = ["whole", *(f"augmented_{k}" for k in range(views - 1))]
     return Features(x.astype(dtype), names, of, PROVENANCE)
@@ -37,11 +38,11 @@ def features(
 
 def save(path: Path, made: Features) -> None:
     """The file that `extract` would write."""
-    with h5.create(path) as file:
+    with create_hdf5(path) as file:
         file.create_dataset("features", data=made.values)
-        h5.write_json(file, "views", made.views)
-        h5.write_json(file, "provenance", made.provenance)
-        h5.write_examples(file, made.examples)
+        write_json(file, "views", made.views)
+        write_json(file, "provenance", made.provenance)
+        write_examples(file, made.examples)
 
 
 def with_labels(made: Features, labels: np.ndarray) -> Features:

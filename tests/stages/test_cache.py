@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from filelock import FileLock, Timeout
 
-from headstart import h5
-from headstart.features import joined
-from headstart.rows import QUANTISED, ROWS, RowCache, cache_name
+from headstart.core.cache_folders import QUANTIZED, ROWS, cache_name
+from headstart.core.hdf5_files import create_hdf5, write_json
+from headstart.extraction.feature_cache import FeatureCache
+from headstart.store.examples import write_examples
+from headstart.store.features import merge_provenances
 from tests.cases import examples, run_stage
 
 PROVENANCE = {"architecture": "resnet50", "weights": "aa"}
@@ -20,14 +22,14 @@ PROVENANCE = {"architecture": "resnet50", "weights": "aa"}
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Features of the backbone `random`, its cache, an older one, and a training's leavings."""
     monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "cache"))
-    with h5.create(tmp_path / "data/features/random/train.h5") as file:
+    with create_hdf5(tmp_path / "data/features/random/train.h5") as file:
         file["features"] = np.zeros((4, 1, 3), np.float16)
-        h5.write_examples(file, examples(4))
-        h5.write_json(file, "views", ["whole"])
-        h5.write_json(file, "provenance", PROVENANCE)
+        write_examples(file, examples(4))
+        write_json(file, "views", ["whole"])
+        write_json(file, "provenance", PROVENANCE)
     for provenance in (PROVENANCE, {**PROVENANCE, "weights": "bb"}):
         folder = tmp_path / "cache" / ROWS / cache_name(provenance, "float16")
-        RowCache(folder, 3, "float16").add(np.array([b"k" * 16]), np.zeros((1, 3)))
+        FeatureCache(folder, 3, "float16").add(np.array([b"k" * 16]), np.zeros((1, 3)))
         os.utime(folder, (0, 0))
     training = tmp_path / "cache" / "training" / "vgg16-00"
     training.mkdir(parents=True)
@@ -70,7 +72,7 @@ def test_prune_keeps_what_a_killed_extraction_goes_on_from_and_what_is_no_cache(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     newer = project / "cache" / ROWS / cache_name({**PROVENANCE, "weights": "cc"}, "float16")
-    RowCache(newer, 3, "float16").add(np.array([b"k" * 16]), np.zeros((1, 3)))
+    FeatureCache(newer, 3, "float16").add(np.array([b"k" * 16]), np.zeros((1, 3)))
     own = project / "cache" / "photos" / "holiday"
     own.mkdir(parents=True)
     cache(monkeypatch, project, "--prune")
@@ -81,9 +83,9 @@ def test_prune_keeps_the_rows_of_every_member_of_a_concatenation(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = {**PROVENANCE, "weights": "bb"}
-    with h5.create(project / "data/features/random/train.h5") as file:
+    with create_hdf5(project / "data/features/random/train.h5") as file:
         file["features"] = np.zeros((4, 1, 6), np.float16)
-        h5.write_json(file, "provenance", joined([PROVENANCE, other]))
+        write_json(file, "provenance", merge_provenances([PROVENANCE, other]))
     cache(monkeypatch, project, "--prune")
     assert remaining(project) == {cache_name(p, "float16") for p in (PROVENANCE, other)}
 
@@ -91,12 +93,12 @@ def test_prune_keeps_the_rows_of_every_member_of_a_concatenation(
 def test_prune_keeps_the_int8_network_that_the_features_came_through(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    quantised = {**PROVENANCE, "quantised": "dd"}
-    with h5.create(project / "data/features/random/train.h5") as file:
+    quantized = {**PROVENANCE, "quantized": "dd"}
+    with create_hdf5(project / "data/features/random/train.h5") as file:
         file["features"] = np.zeros((4, 1, 6), np.float16)
-        h5.write_json(file, "provenance", quantised)
+        write_json(file, "provenance", quantized)
     for name in ("dd", "ee"):
-        folder = project / "cache" / QUANTISED / f"resnet50-{name}"
+        folder = project / "cache" / QUANTIZED / f"resnet50-{name}"
         folder.mkdir(parents=True)
         (folder / f"{name}.bin").write_bytes(b"weights")
     cache(monkeypatch, project, "--prune")

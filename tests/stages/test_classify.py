@@ -14,16 +14,18 @@ from safetensors import safe_open
 from safetensors.numpy import save
 from scipy.special import softmax
 
-from headstart import h5, predictions
-from headstart.calibration import fit_temperature, fit_threshold
-from headstart.images import digest
+from headstart.core.hdf5_files import create_hdf5
+from headstart.data.resizing import pixel_digest
+from headstart.metrics.calibration import conformal_threshold, fit_temperature
+from headstart.store.examples import write_examples
+from headstart.store.predictions import load_predictions
 from tests import cases
 
 SPLITS = ["train"] * 32 + ["tune"] * 24 + ["val"] * 16
 RECIPE = {
     "epochs": 2,
     "batch_size": 16,
-    "optimiser": {"name": "adam", "learning_rate": 0.003},
+    "optimizer": {"name": "adam", "learning_rate": 0.003},
     "schedule": {"name": "exponential", "factor": 0.9},
 }
 TINY = {"architecture": "resnet10t", "weights": "none", "input_size": 32}
@@ -55,12 +57,14 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     of = cases.examples(len(SPLITS))
     noise = np.random.default_rng(0).integers(0, 120, (len(SPLITS), 24, 24, 3))
     pixels = (noise + of.labels[:, None, None, None] * 40).clip(0, 255).astype(np.uint8)
-    with h5.create(folder / "images.h5") as file:
+    with create_hdf5(folder / "images.h5") as file:
         file["pixels"] = pixels
-        file["digest"] = np.array([np.frombuffer(digest(image), np.uint8) for image in pixels])
+        file["digest"] = np.array(
+            [np.frombuffer(pixel_digest(image), np.uint8) for image in pixels]
+        )
         file["split"] = np.array(SPLITS, "S5")
         file["box"] = np.full((len(SPLITS), 4), np.nan, np.float32)
-        h5.write_examples(file, of)
+        write_examples(file, of)
     (folder / "new").mkdir()
     for number, image in enumerate(pixels[SPLITS.index("val") :]):
         Image.fromarray(image).save(folder / f"new/{number:02d}.png")
@@ -108,11 +112,11 @@ def test_says_what_predict_says_of_the_same_pixels(
     trained: Path, monkeypatch: pytest.MonkeyPatch, run: str
 ) -> None:
     rows = classify(monkeypatch, trained, run)
-    tune, val = (predictions.load(trained / f"predictions/{run}/{s}.h5") for s in ("tune", "val"))
+    tune, val = (load_predictions(trained / f"predictions/{run}/{s}.h5") for s in ("tune", "val"))
     on_tune, on_val = (softmax(found.logits[:, 0].astype(float), axis=1) for found in (tune, val))
     temperature = fit_temperature(on_tune, tune.examples.labels)
     scaled = softmax(np.log(on_val) / temperature, axis=1)
-    threshold = fit_threshold(on_tune, tune.examples.labels, 0.9)
+    threshold = conformal_threshold(on_tune, tune.examples.labels, 0.9)
 
     assert [row["file"] for row in rows] == [f"{number:02d}.png" for number in range(16)]
     ids = [label.id for label in val.examples.classes]

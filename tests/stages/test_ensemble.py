@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
-from headstart import predictions
+from headstart.store.predictions import load_predictions
 from tests import cases
 
 RUNS = ["random-linear", "resnet50-linear"]
@@ -27,7 +27,7 @@ def run(monkeypatch: pytest.MonkeyPatch, folder: Path, **described: Any) -> None
 def test_an_ensemble_of_runs_is_a_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    test = cases.predictions(5, split="test", labelled=False)
+    test = cases.predictions(5, split="test", labeled=False)
     for seed, name in enumerate(RUNS):
         cases.save_run(tmp_path / "predictions" / name, seed=seed, test=test)
     run(monkeypatch, tmp_path, average="logits")
@@ -35,9 +35,9 @@ def test_an_ensemble_of_runs_is_a_run(
     assert capsys.readouterr().out == said
     written = tmp_path / "ensembles" / "both"
     assert {file.name for file in written.iterdir()} == {"tune.h5", "val.h5", "test.h5"}
-    a, b = (predictions.load(tmp_path / "predictions" / name / "val.h5") for name in RUNS)
+    a, b = (load_predictions(tmp_path / "predictions" / name / "val.h5") for name in RUNS)
     expected = (a.logits + b.logits) / 2
-    np.testing.assert_allclose(predictions.load(written / "val.h5").logits, expected, rtol=1e-4)
+    np.testing.assert_allclose(load_predictions(written / "val.h5").logits, expected, rtol=1e-4)
 
     paths = ("--predictions", "ensembles/both", "--metrics", "results/both/metrics.json")
     cases.run_stage(monkeypatch, tmp_path, "evaluate", *paths)
@@ -85,7 +85,7 @@ def test_the_snapshots_of_one_training_run_are_an_ensemble(
     rows = [line.split("\t") for line in (written / "curve.tsv").read_text().splitlines()[1:]]
     joined = [row[1] for row in rows]
     assert sorted(joined) == [f"mini_inception/snapshot_{i:02d}" for i in range(5)]
-    tune = [predictions.load(tmp_path / "predictions" / name / "tune.h5") for name in joined]
+    tune = [load_predictions(tmp_path / "predictions" / name / "tune.h5") for name in joined]
     alone = [np.mean(run.logits[:, 0].argmax(1) == run.examples.labels) for run in tune]
     assert alone == sorted(alone, reverse=True)
     assert (written / "curve.svg").exists()
@@ -95,9 +95,9 @@ def test_the_snapshots_of_one_training_run_are_an_ensemble(
     assert capsys.readouterr().out == f"mini_inception_snapshots: {said}"
     assert max(rows, key=lambda row: float(row[2]))[1] == kept[-1]
 
-    runs = [predictions.load(tmp_path / "predictions" / name / "val.h5") for name in kept]
+    runs = [load_predictions(tmp_path / "predictions" / name / "val.h5") for name in kept]
     expected = np.mean([softmax(run.logits, axis=-1) for run in runs], axis=0)
-    found = predictions.load(written / "val.h5")
+    found = load_predictions(written / "val.h5")
     np.testing.assert_allclose(softmax(found.logits, axis=-1), expected, rtol=1e-4)
 
 

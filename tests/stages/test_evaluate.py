@@ -11,8 +11,8 @@ PATHS = ("--predictions", "predictions/random-linear", "--metrics", "results/r/m
 def test_writes_metrics_and_tables(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    unlabelled = cases.predictions(5, split="test", labelled=False)
-    cases.save_run(tmp_path / "predictions" / "random-linear", test=unlabelled)
+    unlabeled = cases.predictions(5, split="test", labeled=False)
+    cases.save_run(tmp_path / "predictions" / "random-linear", test=unlabeled)
     cases.run_stage(monkeypatch, tmp_path, "evaluate", *PATHS)
 
     results = tmp_path / "results" / "r"

@@ -11,10 +11,11 @@ import pytest
 import torch
 import yaml
 
-from headstart import features, h5
-from headstart.devices import has_bfloat16
-from headstart.h5 import ClassLabel, Examples
-from headstart.images import digest
+from headstart.core.devices import supports_bfloat16
+from headstart.core.hdf5_files import create_hdf5
+from headstart.data.resizing import pixel_digest
+from headstart.store.examples import ClassLabel, Examples, write_examples
+from headstart.store.features import load_features
 from tests import cases
 
 ZOO = {"tiny": {"architecture": "resnet10t", "weights": "none", "input_size": 32}}
@@ -25,12 +26,14 @@ def images(path: Path) -> None:
     examples = Examples(
         [f"image {i}" for i in range(12)], np.arange(12) % 2, [ClassLabel(c, c) for c in "ab"]
     )
-    with h5.create(path) as file:
+    with create_hdf5(path) as file:
         file["pixels"] = pixels
-        file["digest"] = np.array([np.frombuffer(digest(image), np.uint8) for image in pixels])
+        file["digest"] = np.array(
+            [np.frombuffer(pixel_digest(image), np.uint8) for image in pixels]
+        )
         file["split"] = np.array(["train", "tune", "val"] * 4, "S5")
         file["box"] = np.full((12, 4), np.nan, np.float32)
-        h5.write_examples(file, examples)
+        write_examples(file, examples)
 
 
 def extract(
@@ -60,7 +63,7 @@ def test_features_with_their_provenance_and_a_line_of_figures(
     images(tmp_path / "images.h5")
     extract(monkeypatch, tmp_path)
     assert "tiny: 84 rows, 84 computed, the rest cached; " in capsys.readouterr().out
-    train, val = (features.load(tmp_path / "features" / f"{s}.h5") for s in ("train", "val"))
+    train, val = (load_features(tmp_path / "features" / f"{s}.h5") for s in ("train", "val"))
     assert train.values.shape == (4, 1, 512)
     assert val.values.shape == (4, 10, 512)
     assert val.values.dtype == np.float16
@@ -80,7 +83,7 @@ def test_a_concatenation_of_a_cached_and_a_new_backbone(
     images(tmp_path / "images.h5")
     zoo = {**ZOO, "again": {**ZOO["tiny"], "seed": 1}, "both": {"concatenate": ["tiny", "again"]}}
     extract(monkeypatch, tmp_path, zoo)
-    tiny = features.load(tmp_path / "features" / "val.h5")
+    tiny = load_features(tmp_path / "features" / "val.h5")
     capsys.readouterr()
     # A killed run goes on from the cached rows, however old they are.
     for folder in (tmp_path / "cache/rows").iterdir():
@@ -90,14 +93,14 @@ def test_a_concatenation_of_a_cached_and_a_new_backbone(
     said = capsys.readouterr().out
     assert "again: 84 rows, 84 computed" in said
     assert "tiny: 84 rows, 0 computed, the rest cached" in said
-    found = features.load(tmp_path / "features" / "val.h5")
+    found = load_features(tmp_path / "features" / "val.h5")
     assert found.values.shape == (4, 10, 1024)
     np.testing.assert_array_equal(found.values[..., 512:], tiny.values)
     assert found.provenance["concatenation"][1] == tiny.provenance
     assert all(folder.stat().st_mtime > 0 for folder in (tmp_path / "cache/rows").iterdir())
 
 
-@pytest.mark.skipif(not has_bfloat16(torch.device("cpu")), reason="this CPU has no bfloat16")
+@pytest.mark.skipif(not supports_bfloat16(torch.device("cpu")), reason="this CPU has no bfloat16")
 def test_less_than_float32_is_a_backbone_of_its_own_and_its_cost_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -107,7 +110,7 @@ def test_less_than_float32_is_a_backbone_of_its_own_and_its_cost_is_said(
     assert "84 computed" in told
     cosine = float(told.split("; bfloat16, median cosine with float32 ")[1])
     assert 0.95 < cosine <= 1
-    provenance = features.load(tmp_path / "features" / "val.h5").provenance
+    provenance = load_features(tmp_path / "features" / "val.h5").provenance
     assert (provenance["precision"], provenance["device"]) == ("bfloat16", "cpu")
 
 
@@ -135,12 +138,12 @@ def test_a_std_that_swallows_every_image_is_found_before_anything_is_cached(
 
 def test_two_processes_write_what_one_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     images(tmp_path / "images.h5")
-    zoo = {"colours": {"architecture": "pixels", "weights": "none"}}
-    extract(monkeypatch, tmp_path, zoo, "colours")
+    zoo = {"colors": {"architecture": "pixels", "weights": "none"}}
+    extract(monkeypatch, tmp_path, zoo, "colors")
     params = yaml.safe_load((tmp_path / "params.yaml").read_text())
     params["extract"]["processes"] = 2
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
-    arguments = ["--images", "images.h5", "--features", "two", "--backbone", "colours"]
+    arguments = ["--images", "images.h5", "--features", "two", "--backbone", "colors"]
     ran = subprocess.run(
         [sys.executable, "-m", "stages.extract", *arguments],
         cwd=tmp_path,
@@ -167,7 +170,7 @@ def test_all_that_stops_any_backbone_is_said_before_the_first_ones_work(
     images(tmp_path / "images.h5")
     small = {"architecture": "inception_v3", "weights": "none", "input_size": 8}
     large = {**ZOO["tiny"], "input_size": 4096}
-    monkeypatch.setattr("headstart.memory.of_machine", lambda: 10**9)
+    monkeypatch.setattr("headstart.core.memory_limits.machine_memory", lambda: 10**9)
     with pytest.raises(SystemExit) as stopped:
         extract(monkeypatch, tmp_path, {**ZOO, "small": small, "large": large})
     first, second = str(stopped.value).removeprefix("error: ").splitlines()

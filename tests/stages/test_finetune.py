@@ -6,9 +6,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from headstart import backbones, finetuning, h5, params, predictions
-from headstart.heads import head
-from headstart.heads.models import Affine
+from headstart import config
+from headstart.backbones.loading import load_backbone
+from headstart.core.hdf5_files import create_hdf5
+from headstart.heads.fitted_head import FittedHead, Standardization, save_head
+from headstart.heads.head_models import Affine
+from headstart.store.examples import write_examples
+from headstart.store.predictions import load_predictions
+from headstart.training import fine_tuning
 from tests import cases
 
 SPLITS = ["train"] * 16 + ["tune"] * 8 + ["val"] * 8
@@ -18,34 +23,36 @@ ZOO = {"architecture": "resnet10t", "weights": "none", "input_size": 32}
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "cache"))
-    with h5.create(tmp_path / "images.h5") as file:
+    with create_hdf5(tmp_path / "images.h5") as file:
         pixels = np.random.default_rng(0).integers(0, 256, (len(SPLITS), 24, 24, 3))
         file.create_dataset("pixels", data=pixels.astype(np.uint8))
         file.create_dataset("digest", data=np.zeros((len(SPLITS), 32), np.uint8))
         file.create_dataset("split", data=np.array(SPLITS, "S5"))
         file.create_dataset("box", data=np.full((len(SPLITS), 4), np.nan, np.float32))
-        h5.write_examples(file, cases.examples(len(SPLITS)))
-    save_head(tmp_path, bias=0.0)
+        write_examples(file, cases.examples(len(SPLITS)))
+    save_biased_head(tmp_path, bias=0.0)
     return tmp_path
 
 
-def save_head(folder: Path, bias: float) -> None:
-    trained = head.Head(
+def save_biased_head(folder: Path, bias: float) -> None:
+    trained = FittedHead(
         Affine(np.zeros((4, 512), np.float32), np.full(4, bias, np.float32)),
-        head.Standardization(np.zeros(512, np.float32), np.ones(512, np.float32)),
+        Standardization(np.zeros(512, np.float32), np.ones(512, np.float32)),
         cases.examples(4).classes,
         # extract says more of the features than the backbone does.
-        backbones.load(params.Backbone.model_validate(ZOO)).provenance
+        load_backbone(config.Backbone.model_validate(ZOO)).provenance
         | {"extraction": 1, "precision": "float32"},
         temperature=1.0,
         passes=24,
     )
-    head.save(folder / "head" / "head.safetensors", trained)
+    save_head(folder / "head" / "head.safetensors", trained)
 
 
 def finetune(monkeypatch: pytest.MonkeyPatch, folder: Path, **changed: Any) -> None:
     """The stage, for two epochs, with keys of params.yaml's `finetune` changed."""
-    recipe = params.load(cases.ROOT / "params.yaml").recipes["finetune"].model_dump(mode="json")
+    recipe = (
+        config.load_params(cases.ROOT / "params.yaml").recipes["finetune"].model_dump(mode="json")
+    )
     short = recipe | {"epochs": 2, "batch_size": 8}
     paths = ("--images", "images.h5", "--head", "head", "--model", "model")
     arguments = (*paths, "--predictions", "predictions", "--backbone", "tiny")
@@ -63,10 +70,10 @@ def test_writes_model_curve_and_predictions(
     finetune(monkeypatch, folder)
     assert capsys.readouterr().out.startswith("tiny: ")
     assert len((folder / "model" / "curve.tsv").read_text().splitlines()) == 3
-    assert predictions.load(folder / "predictions" / "val.h5").logits.shape == (8, 1, 4)
+    assert load_predictions(folder / "predictions" / "val.h5").logits.shape == (8, 1, 4)
     assert not (folder / "predictions" / "test.h5").exists()
     # The head's, and of each epoch 16 images three times and 8 once.
-    assert predictions.load(folder / "predictions" / "val.h5").passes == 24 + 2 * (3 * 16 + 8)
+    assert load_predictions(folder / "predictions" / "val.h5").passes == 24 + 2 * (3 * 16 + 8)
 
 
 class Trained(BaseException):
@@ -80,17 +87,17 @@ def test_what_decides_the_result_and_nothing_else_trains_again(
         raise Trained
 
     finetune(monkeypatch, folder)
-    monkeypatch.setattr("headstart.training.descend", stop)
+    monkeypatch.setattr("headstart.training.training_loop.train_step", stop)
     finetune(monkeypatch, folder, backbones=["tiny", "other"], device="cpu")
     with pytest.raises(Trained):
         finetune(monkeypatch, folder, frozen_layers=1)
-    code = Path(finetuning.__file__)
+    code = Path(fine_tuning.__file__)
     with monkeypatch.context() as patched:
         edited = folder / "finetuning.py"
         edited.write_text(code.read_text() + "# edited")
-        patched.setattr(finetuning, "__file__", str(edited))
+        patched.setattr(fine_tuning, "__file__", str(edited))
         with pytest.raises(Trained):
             finetune(monkeypatch, folder)
-    save_head(folder, bias=1.0)
+    save_biased_head(folder, bias=1.0)
     with pytest.raises(Trained):
         finetune(monkeypatch, folder)

@@ -70,10 +70,10 @@ def test_features_above_the_memory_limit_give_the_same_curve(
         cases.run_stage(monkeypatch, folder, "learning_curve", *CURVE, "lda", **change)
         made.append(path.read_bytes())
     assert made[0] == made[1]
-    too_big = r"^error: nearest_neighbours holds all features at once"
+    too_big = r"^error: nearest_neighbors holds all features at once"
     with pytest.raises(SystemExit, match=too_big):
         cases.run_stage(
-            monkeypatch, folder, "learning_curve", *CURVE, "nearest_neighbours", **change
+            monkeypatch, folder, "learning_curve", *CURVE, "nearest_neighbors", **change
         )
 
 

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from headstart import images, manifest
+from headstart.data.manifest import load_manifest
+from headstart.store.images import open_images
 from tests import cases
-from tests.datasets import layouts
+from tests.data.datasets import layouts
 from tests.pictures import encoded, noise, put
 
 ARGUMENTS = ("--manifest", "data/manifest.jsonl")
@@ -86,12 +87,12 @@ def test_says_what_changed_since_the_last_run(
 
 def oddities() -> dict[str, tuple[bytes, np.ndarray]]:
     """File names to their content and the pixels that are meant."""
-    colour, gray = noise(8, 8), noise(8, 8)[..., :1].repeat(3, 2)
-    palette = Image.fromarray(colour).quantize(16)
+    color, gray = noise(8, 8), noise(8, 8)[..., :1].repeat(3, 2)
+    palette = Image.fromarray(color).quantize(16)
     frames = [Image.new("RGB", (8, 8), name) for name in ("red", "blue")]
     exif = Image.Exif()
     exif[0x0112] = 6  # stored a quarter turn anticlockwise
-    transparent = np.dstack([colour, np.zeros((8, 8, 1), np.uint8)])
+    transparent = np.dstack([color, np.zeros((8, 8, 1), np.uint8)])
     cmyk = Image.new("CMYK", (8, 8), (0, 255, 255, 0))
     return {
         "gray.png": (encoded(gray[..., 0]), gray),
@@ -103,8 +104,8 @@ def oddities() -> dict[str, tuple[bytes, np.ndarray]]:
             encoded(frames[0], "GIF", save_all=True, append_images=frames[1:]),
             np.full((8, 8, 3), [255, 0, 0]),
         ),
-        "rotated.png": (encoded(np.ascontiguousarray(np.rot90(colour)), exif=exif), colour),
-        "größe 大.png": (encoded(colour), colour),
+        "rotated.png": (encoded(np.ascontiguousarray(np.rot90(color)), exif=exif), color),
+        "größe 大.png": (encoded(color), color),
     }
 
 
@@ -122,7 +123,7 @@ def test_what_can_be_read_correctly_is(
         dataset={"name": "image_folder", "path": "raw"},
         resize={"side": 8},
     )
-    with images.open_images(tmp_path / "data" / "images.h5") as stored:
+    with open_images(tmp_path / "data" / "images.h5") as stored:
         for name, (_, pixels) in oddities().items():
             row = stored.examples.ids.index(f"val/Kuh/{name}")
             np.testing.assert_array_equal(stored.pixels[row], pixels, err_msg=name)
@@ -164,7 +165,7 @@ def test_skip_leaves_them_out_and_lists_them(
         assert any(name in line and reason in line for line in said.splitlines()), name
     assert said.splitlines()[-1].startswith("30 images of 3 classes")
     assert "6 unreadable" in said
-    ids = {entry.id for entry in manifest.load(tmp_path / "data" / "manifest.jsonl").entries}
+    ids = {entry.id for entry in load_manifest(tmp_path / "data" / "manifest.jsonl").entries}
     assert not ids & {f"train/Kuh/{name}" for name in BAD}
 
 
@@ -216,7 +217,7 @@ def test_tiny_imagenet_from_a_zip(prepare: Prepare, tmp_path: Path):
         layouts.tiny_imagenet(tmp_path / "tiny"), tmp_path / "tiny.zip", "tiny-imagenet-200/"
     )
     prepare(dataset={"name": "tiny_imagenet", "path": "tiny.zip"})
-    entries = manifest.load(tmp_path / "data" / "manifest.jsonl").entries
+    entries = load_manifest(tmp_path / "data" / "manifest.jsonl").entries
     assert sum(entry.split == "test" for entry in entries) == 5
     assert all(entry.box for entry in entries if entry.split != "test")
 

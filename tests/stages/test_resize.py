@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from headstart import images
+from headstart.store.images import open_images
 from tests import cases
-from tests.datasets import layouts
+from tests.data.datasets import layouts
 from tests.pictures import encoded, noise
 
 ARGUMENTS = ("--manifest", "data/manifest.jsonl", "--images", "data/images.h5")
@@ -24,7 +24,7 @@ def test_stores_the_images_at_one_size(prepared: Path, monkeypatch, capsys, size
         monkeypatch, prepared, "resize", *ARGUMENTS, dataset=DATASET, resize={"side": size}
     )
     assert capsys.readouterr().out.endswith(f"stored 30 images of {side} x {side} px\n")
-    with images.open_images(prepared / "data" / "images.h5") as stored:
+    with open_images(prepared / "data" / "images.h5") as stored:
         assert stored.pixels.shape == (30, side, side, 3)
         assert len(stored.rows("tune")) == 3
 

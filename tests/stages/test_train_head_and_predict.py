@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from headstart import predictions
+from headstart.store.predictions import load_predictions
 from tests import cases
 from tests.heads import blobs
 
@@ -39,7 +39,7 @@ def test_from_features_to_predictions(
     assert capsys.readouterr().out == (
         "random-linear: scored 60 tune, 60 val, 60 test images for 4 classes\n"
     )
-    val = predictions.load(folder / "predictions" / "random-linear" / "val.h5")
+    val = load_predictions(folder / "predictions" / "random-linear" / "val.h5")
     assert val.logits.shape == (60, 10, 4)
     averaged = val.logits.mean(axis=1).argmax(axis=1)
     assert (averaged == val.examples.labels).mean() > 0.8
@@ -63,10 +63,10 @@ def test_features_above_the_memory_limit_are_streamed(
     limit = {"memory_limit": "1KB"}
     cases.run_stage(monkeypatch, folder, "train_head", *TRAIN, "linear", train_head=limit)
     assert "60 train images, top-1 9" in capsys.readouterr().out
-    too_big = r"^error: nearest_neighbours holds all features at once"
+    too_big = r"^error: nearest_neighbors holds all features at once"
     with pytest.raises(SystemExit, match=too_big):
         cases.run_stage(
-            monkeypatch, folder, "train_head", *TRAIN, "nearest_neighbours", train_head=limit
+            monkeypatch, folder, "train_head", *TRAIN, "nearest_neighbors", train_head=limit
         )
 
 

@@ -12,8 +12,11 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import load_file
 
-from headstart import backbones, h5, params, predictions
-from headstart.h5 import UNLABELLED
+from headstart import config
+from headstart.backbones.loading import load_backbone
+from headstart.core.hdf5_files import create_hdf5, get_dataset
+from headstart.store.examples import UNLABELED, write_examples
+from headstart.store.predictions import load_predictions
 from tests import cases
 
 SPLITS = ["train"] * 32 + ["tune"] * 16 + ["val"] * 12 + ["test"] * 4
@@ -21,7 +24,7 @@ PATHS = ("--images", "images.h5", "--model", "model", "--predictions", "predicti
 RECIPE = {
     "epochs": 2,
     "batch_size": 16,
-    "optimiser": {"name": "adam", "learning_rate": 0.003},
+    "optimizer": {"name": "adam", "learning_rate": 0.003},
     "schedule": {"name": "exponential", "factor": 0.9},
 }
 NETWORK = {
@@ -38,15 +41,15 @@ CHANGES = {"recipes": {"short": RECIPE}, "networks": {"small": NETWORK}}
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "cache"))
     of = cases.examples(len(SPLITS))
-    of.labels[-4:] = UNLABELLED
+    of.labels[-4:] = UNLABELED
     noise = np.random.default_rng(0).integers(0, 90, (len(SPLITS), 48, 48, 3))
     pixels = (noise + of.labels[:, None, None, None] * 50).clip(0, 255).astype(np.uint8)
-    with h5.create(tmp_path / "images.h5") as file:
+    with create_hdf5(tmp_path / "images.h5") as file:
         file.create_dataset("pixels", data=pixels)
         file.create_dataset("digest", data=np.zeros((len(SPLITS), 32), np.uint8))
         file.create_dataset("split", data=np.array(SPLITS, "S5"))
         file.create_dataset("box", data=np.full((len(SPLITS), 4), np.nan, np.float32))
-        h5.write_examples(file, of)
+        write_examples(file, of)
     return tmp_path
 
 
@@ -65,17 +68,17 @@ def test_writes_model_curve_and_predictions(
     assert about["input"]["size"] == 32
     assert about["classes"][3][1] == "Egyptian cat"
     for split in ("tune", "val", "test"):
-        of = predictions.load(folder / "predictions" / f"{split}.h5")
+        of = load_predictions(folder / "predictions" / f"{split}.h5")
         assert of.logits.shape == (SPLITS.count(split), 1, 4)
         assert np.isfinite(of.logits).all()
         assert of.views == ["whole"]
-        assert of.examples.labelled == (split != "test")
+        assert of.examples.labeled == (split != "test")
     snapshots = sorted((folder / "predictions").glob("snapshot_*"))
     assert [path.name for path in snapshots] == [
         path.stem for path in sorted((folder / "model").glob("snapshot_*"))
     ]
     last, kept = (
-        predictions.load(path / "val.h5") for path in (snapshots[-1], snapshots[0].parent)
+        load_predictions(path / "val.h5") for path in (snapshots[-1], snapshots[0].parent)
     )
     assert np.array_equal(last.logits, kept.logits)
 
@@ -97,7 +100,7 @@ def test_what_was_trained_is_written_again_and_only_what_is_damaged_trained_agai
     newest = max((folder / "cache").rglob("checkpoint_*.pt"))
     newest.write_bytes(newest.read_bytes()[:1000])
     assert outputs() == first
-    monkeypatch.setattr("headstart.training.descend", no_step)
+    monkeypatch.setattr("headstart.training.training_loop.train_step", no_step)
     assert outputs() == first
 
 
@@ -107,7 +110,7 @@ def test_a_change_of_snapshots_gives_what_a_first_run_gives(
     def outputs(cache: str, most: int) -> dict[str, bytes]:
         top1 = iter([0.1, 0.3, 0.5, 0.4])
         seen = SimpleNamespace(means=lambda: (1.0, next(top1)))
-        monkeypatch.setattr("headstart.training.evaluate", lambda *_: seen)
+        monkeypatch.setattr("headstart.training.training_loop.evaluate_network", lambda *_: seen)
         monkeypatch.setenv("HEADSTART_CACHE", str(folder / cache))
         for made in ("model", "predictions"):
             shutil.rmtree(folder / made, ignore_errors=True)
@@ -150,18 +153,18 @@ def test_a_trunk_is_kept_in_the_first_phase_and_learns_in_the_second(
     cases.run_stage(monkeypatch, folder, "train_scratch", *PATHS, "--network", "small", **changes)
     [kept] = (folder / "cache").rglob("first/snapshot_*.safetensors")
     first, second = load_file(kept), load_file(folder / "model" / "model.safetensors")
-    start = backbones.load(params.Backbone(architecture="resnet18", weights="none"))
+    start = load_backbone(config.Backbone(architecture="resnet18", weights="none"))
     for key, value in start.network.state_dict().items():
         assert np.array_equal(first[f"trunk.{key}"], value.numpy()), key
     assert not np.array_equal(second["trunk.conv1.weight"], first["trunk.conv1.weight"])
     assert len((folder / "model" / "curve.tsv").read_text().splitlines()) == 1 + 2
-    spent = predictions.load(folder / "predictions" / "val.h5").passes
+    spent = load_predictions(folder / "predictions" / "val.h5").passes
     assert spent == (1 + 2) * (3 * 32 + 16)
 
 
 def test_classes_without_training_images_are_said(folder: Path, monkeypatch: pytest.MonkeyPatch):
     with h5py.File(folder / "images.h5", "r+") as file:
-        labels = h5.dataset(file, "label")
+        labels = get_dataset(file, "label")
         labels[:] = np.minimum(labels[:], 2)
     with pytest.raises(
         SystemExit, match=r"^error: 1 classes have no training images: Egyptian cat"
@@ -174,7 +177,7 @@ def test_classes_without_training_images_are_said(folder: Path, monkeypatch: pyt
 def test_a_batch_that_does_not_fit_the_memory_is_refused(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("headstart.memory.of_machine", lambda: 10**6)
+    monkeypatch.setattr("headstart.core.memory_limits.machine_memory", lambda: 10**6)
     with pytest.raises(SystemExit, match=r"the recipe's batch_size: 16 images at once .* in small"):
         cases.run_stage(
             monkeypatch, folder, "train_scratch", *PATHS, "--network", "small", **CHANGES

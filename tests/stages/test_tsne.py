@@ -3,7 +3,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from headstart import h5
+from headstart.core.hdf5_files import create_hdf5, write_json
+from headstart.store.examples import write_examples
 from tests import cases
 
 PATHS = ("--features", "features", "--figure", "report/tsne.svg")
@@ -13,11 +14,11 @@ PATHS = ("--features", "features", "--figure", "report/tsne.svg")
 def folder(tmp_path: Path) -> Path:
     of = cases.examples(48)
     values = np.random.default_rng(0).normal(size=(48, 1, 32)).astype(np.float16)
-    with h5.create(tmp_path / "features" / "val.h5") as file:
+    with create_hdf5(tmp_path / "features" / "val.h5") as file:
         file.create_dataset("features", data=values)
-        h5.write_json(file, "views", ["whole"])
-        h5.write_json(file, "provenance", {})
-        h5.write_examples(file, of)
+        write_json(file, "views", ["whole"])
+        write_json(file, "provenance", {})
+        write_examples(file, of)
     return tmp_path
 
 

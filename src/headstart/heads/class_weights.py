@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from headstart.h5 import Examples
+from headstart.store.examples import Examples
 
 
 def _none(counts: np.ndarray) -> np.ndarray:

@@ -1,0 +1,190 @@
+"""Backbones: timm architectures with their weights, as functions from images to features.
+
+Feature extraction ends before the classifier: `num_classes=0` in timm's terms, pooled, [B, D].
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import timm
+import timm.models
+import torch
+from safetensors import SafetensorError
+from timm.data.config import resolve_model_data_config
+from torch import nn
+
+import headstart.backbones.raw_pixels  # noqa: F401  (registers an architecture)
+from headstart.backbones.weights_file_digests import check_digest
+from headstart.config import Backbone
+from headstart.core.errors import UserError
+from headstart.core.weight_digests import update_digest
+
+SHOWN_KEYS = 3
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What a network wants to see: squares of input_size px, (x - mean) / std for x in [0, 1]."""
+
+    input_size: int
+    interpolation: str
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class LoadedBackbone:
+    """A network ready to extract features.
+
+    network: float32 [B, 3, S, S], normalized, to float32 [B, D]. provenance: plain JSON that
+    determines the features, up to the precision that they are computed in.
+    """
+
+    network: nn.Module
+    preprocessing: Preprocessing
+    provenance: dict[str, Any]
+
+
+def load_backbone(backbone: Backbone) -> LoadedBackbone:
+    """The backbone, from the hub, from its file, or with random weights.
+
+    Raises:
+        UserError: the hub can't be reached or has no such weights; the file isn't one of weights,
+            has another digest, or is one of another architecture; the architecture doesn't take
+            `model_args`.
+    """
+    network = _create(backbone, pretrained=backbone.weights == "hub")
+    if backbone.weights_file:
+        network.load_state_dict(_matching_weights(backbone, backbone.weights_file, network))
+    network.eval().requires_grad_(False)
+    preprocessing = _preprocessing(backbone, network)
+    provenance = {
+        "architecture": backbone.architecture,
+        "model_args": backbone.model_args,
+        "weights": _weights_digest(network),
+        "preprocessing": asdict(preprocessing),
+    }
+    return LoadedBackbone(network, preprocessing, json.loads(json.dumps(provenance)))
+
+
+def check_backbone(backbone: Backbone) -> int:
+    """Finds out in a second whether a backbone's weights file fits and it takes images of its size.
+
+    Returns the floats that its widest layer reads and writes of an image. Nothing is computed.
+
+    Raises:
+        UserError: as `load`; or the network takes no images of `input_size`.
+    """
+    with torch.device("meta"):
+        network = _create(backbone, pretrained=False).eval()
+    if backbone.weights_file:
+        _matching_weights(backbone, backbone.weights_file, network)
+    widest = 0
+
+    def measure(_: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        nonlocal widest
+        seen = [x.numel() for x in (*inputs, output) if isinstance(x, torch.Tensor)]
+        widest = max(widest, sum(seen))
+
+    for module in network.modules():
+        if not list(module.children()):
+            module.register_forward_hook(measure)
+    size = _preprocessing(backbone, network).input_size
+    try:
+        with torch.inference_mode():
+            network(torch.zeros(1, 3, size, size, device="meta"))
+    except NotImplementedError:
+        pass  # an operation without a dry run
+    except (RuntimeError, AssertionError, ValueError) as error:
+        raise UserError(
+            f"input_size: {backbone.architecture} takes no images of {size} px ({error}); give "
+            f"another size, or what it wants to know of it in model_args"
+        ) from None
+    return widest
+
+
+def _create(backbone: Backbone, pretrained: bool) -> nn.Module:
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(backbone.seed)
+            return timm.create_model(
+                backbone.architecture, pretrained=pretrained, num_classes=0, **backbone.model_args
+            )
+    except TypeError as error:
+        raise UserError(
+            f"{backbone.architecture} doesn't take model_args {backbone.model_args}: {error}"
+        ) from None
+    except RuntimeError as error:
+        raise UserError(f"timm can't build {backbone.architecture}: {error}") from None
+    except OSError as error:
+        raise UserError(
+            f"can't get the weights of {backbone.architecture} from the hub "
+            f"({type(error).__name__}); go online once, or set its `weights` in params.yaml to a "
+            f"local file or to none"
+        ) from None
+
+
+def _matching_weights(
+    backbone: Backbone, path: Path, network: nn.Module
+) -> dict[str, torch.Tensor]:
+    """The file's tensors that `network` wants; every one of them, each of the right shape."""
+    check_digest(backbone)
+    try:
+        found = timm.models.load_state_dict(str(path), device="cpu", weights_only=True)
+    except (OSError, RuntimeError, ValueError, EOFError, SafetensorError, UnpicklingError) as error:
+        raise UserError(
+            f"{path} is not a file of weights that can be read safely ({type(error).__name__}); "
+            f"give a .safetensors file or a timm checkpoint"
+        ) from None
+    wanted = network.state_dict()
+    # The classifier and the auxiliary one of Inception are no part of a feature extractor.
+    classifiers = getattr(network, "pretrained_cfg", {}).get("classifier") or ()
+    dropped = tuple(f"{name}." for name in (*_as_tuple(classifiers), "AuxLogits"))
+    found = {key: tensor for key, tensor in found.items() if not key.startswith(dropped)}
+    missing = sorted(wanted.keys() - found.keys())
+    unexpected = sorted(found.keys() - wanted.keys())
+    misshapen = sorted(
+        f"{key} {tuple(found[key].shape)} instead of {tuple(wanted[key].shape)}"
+        for key in wanted.keys() & found.keys()
+        if found[key].shape != wanted[key].shape
+    )
+    problems = {
+        "keys missing": missing,
+        "keys unexpected": unexpected,
+        "tensors of another shape": misshapen,
+    }
+    if any(problems.values()):
+        told = "; ".join(
+            f"{len(keys)} {problem} ({', '.join(keys[:SHOWN_KEYS])}, …)"
+            for problem, keys in problems.items()
+            if keys
+        )
+        raise UserError(
+            f"{path} holds no weights of {backbone.architecture}: {told}; "
+            f"name the architecture that they were saved from"
+        )
+    return found
+
+
+def _as_tuple(value: str | tuple[str, ...]) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else tuple(value)
+
+
+def _preprocessing(backbone: Backbone, network: nn.Module) -> Preprocessing:
+    own = resolve_model_data_config(network)
+    return Preprocessing(
+        input_size=backbone.input_size or own["input_size"][-1],
+        interpolation=backbone.interpolation or own["interpolation"],
+        mean=backbone.mean or own["mean"],
+        std=backbone.std or own["std"],
+    )
+
+
+def _weights_digest(network: nn.Module) -> str:
+    digest = sha256()
+    update_digest(digest, network)
+    return digest.hexdigest()

@@ -1,0 +1,41 @@
+"""Weights files by their SHA-256: one that changed is another backbone."""
+
+from hashlib import file_digest
+from pathlib import Path
+
+from headstart.config import Backbone
+from headstart.core.errors import UserError
+
+
+def check_digest(backbone: Backbone) -> None:
+    """Compares a weights file with its digest: params.yaml's, and a bundled one's beside it.
+
+    Raises:
+        UserError: it has another one, or a bundled file has none.
+    """
+    path = backbone.weights_file
+    if path is None:
+        return
+    listed = path.with_suffix(".sha256")
+    if backbone.weights == "bundled" and not (
+        listed.is_file() and listed.read_text() == digest_line(path)
+    ):
+        raise UserError(
+            f"{path} is not the file that came with the project (its SHA-256 isn't the one in "
+            f"{listed.name}); bring both back from git"
+        )
+    if backbone.sha256 is not None and (found := _of(path)) != backbone.sha256:
+        raise UserError(
+            f"{path} has sha256 {found}, and params.yaml says {backbone.sha256}: bring back the "
+            f"file that was meant, or write the new digest there to extract with this one"
+        )
+
+
+def digest_line(path: Path) -> str:
+    """What <stem>.sha256 holds of a file, as sha256sum writes it."""
+    return f"{_of(path)}  {path.name}\n"
+
+
+def _of(path: Path) -> str:
+    with path.open("rb") as file:
+        return file_digest(file, "sha256").hexdigest()

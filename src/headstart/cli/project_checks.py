@@ -1,0 +1,108 @@
+"""What would stop `dvc repro`, found in a second: nothing is read in full, torch is not imported.
+
+DVC looks at paths before any stage runs, and says what is wrong with them in words of its own.
+"""
+
+import ctypes
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+
+from headstart.backbones.weights_file_digests import check_digest
+from headstart.config import Backbone, MLPHead, Params, PhotoPatches, SweepHead
+from headstart.core.errors import UserError
+from headstart.core.memory_limits import head_training_memory, machine_memory, require_memory
+from headstart.data.datasets.file_tree import check
+
+
+def check_project(params: Params) -> None:
+    """Looks at all that valid params name.
+
+    Raises:
+        UserError: something is missing or can't be; a line each, which begins with its key.
+    """
+    problems = [*_dataset(params), *_weights(params), *_devices(params), *_heads(params)]
+    if not params.runs:
+        problems.append(
+            "extract.backbones, train_head.heads, train_scratch.networks: no run is active; name "
+            "a backbone and a head, or a network"
+        )
+    if problems:
+        raise UserError("\n".join(problems))
+
+
+def _dataset(params: Params) -> Iterator[str]:
+    path = params.dataset.path
+    if Path.cwd().is_relative_to(path.resolve()):
+        yield f"dataset.path: {path} holds this project; put the images into a folder of their own"
+    elif isinstance(params.dataset, PhotoPatches):
+        if not path.exists():
+            yield (
+                f"dataset.path: {path} doesn't exist; photo_patches reads nothing there, but DVC "
+                f"watches it: set it to data/raw"
+            )
+    else:
+        try:
+            check(path)
+        except UserError as error:
+            yield str(error)
+
+
+def _weights(params: Params) -> Iterator[str]:
+    """Whether files are what they should be, as far as that is quick; `extract` tries them."""
+    aliases = [*params.extract.backbones, *params.finetune.backbones]
+    aliases += filter(None, (params.networks[n].trunk for n in params.train_scratch.networks))
+    active = {name: one for alias in aliases for name, one in params.backbones[alias].items()}
+    for name, backbone in active.items():
+        if backbone.precision == "int8" and find_spec("nncf") is None:
+            yield f"zoo.{name}.precision: int8 needs NNCF; install it with `uv sync --extra int8`"
+        try:
+            check_digest(backbone)
+            _check_header(backbone)
+        except UserError as error:
+            yield f"zoo.{name}.weights: {error}"
+
+
+def _check_header(backbone: Backbone) -> None:
+    path = backbone.weights_file
+    if path is None or path.suffix != ".safetensors":
+        return
+    try:
+        with safe_open(path, framework="np"):
+            pass
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{path} is not a file of weights ({error})") from None
+
+
+def _devices(params: Params) -> Iterator[str]:
+    for section in ("extract", "train_head", "train_scratch", "finetune"):
+        if getattr(params, section).device == "cuda" and not _has_driver():
+            yield (
+                f"{section}.device: is cuda, but there is no NVIDIA driver here; set it to auto or "
+                f"cpu"
+            )
+
+
+def _has_driver() -> bool:
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return False
+    return True
+
+
+def _heads(params: Params) -> Iterator[str]:
+    """Those that this machine couldn't train, however few features and classes there are."""
+    for alias in dict.fromkeys((*params.train_head.heads, *params.learning_curve.heads)):
+        head = params.heads[alias]
+        shapes = [head.hidden] if isinstance(head, MLPHead) else []
+        if isinstance(head, SweepHead):
+            shapes = head.over.get("hidden", [head.head.hidden])
+        for hidden in shapes:
+            need = head_training_memory(1, [1, *hidden, 2], batch=1)
+            try:
+                require_memory(f"heads.{alias}.hidden: {hidden[:4]} …", need, machine_memory())
+            except UserError as error:
+                yield str(error)

@@ -1,0 +1,149 @@
+"""Sections of extract: the zoo of backbones, and what is extracted."""
+
+import re
+import sys
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import (
+    Discriminator,
+    Field,
+    StringConstraints,
+    Tag,
+    field_validator,
+    model_validator,
+)
+
+from headstart.config.section import (
+    Alias,
+    BatchSize,
+    Channels,
+    Device,
+    Pixels,
+    PositiveChannels,
+    Processes,
+    Section,
+    Seed,
+    at_most,
+)
+from headstart.core.errors import did_you_mean
+
+PACKAGE = Path(__file__).parents[1]
+BUNDLED = PACKAGE / "backbones" / "bundled_weights"
+"""Weights that come with the project: a file <architecture>.safetensors each."""
+
+
+class Backbone(Section):
+    """An architecture of timm's (or `pixels`), its weights, what to change of its preprocessing.
+
+    weights: `hub`, `bundled` (with the project), `none` (random, from `seed`) or the path of a
+    .safetensors or timm checkpoint. sha256: of that file; a change of the file alone is then an
+    error and not overlooked. precision: what `extract` computes in; less than float32 is faster
+    and not quite the same.
+    """
+
+    architecture: str
+    weights: str
+    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = None
+    seed: Seed = 0
+    model_args: dict[str, Any] = Field(default={})
+    input_size: Pixels | None = None
+    mean: Channels | None = None
+    std: PositiveChannels | None = None
+    interpolation: Literal["bilinear", "bicubic"] | None = None
+    precision: Literal["float32", "bfloat16", "int8"] = "float32"
+
+    @field_validator("architecture")
+    @classmethod
+    def _architecture_exists(cls, architecture: str) -> str:
+        check_architecture(architecture)
+        return architecture
+
+    @model_validator(mode="after")
+    def _weights_file_exists(self) -> Self:
+        file = self.weights_file
+        if file is None or file.is_file():
+            return self
+        if self.weights == "bundled":
+            there = ", ".join(sorted(path.stem for path in BUNDLED.glob("*.safetensors")))
+            raise ValueError(f"{self.architecture} has no bundled weights; there are: {there}")
+        raise ValueError(
+            f"no weights file '{self.weights}'; give hub, bundled, none, or a weights file's path"
+        )
+
+    @property
+    def weights_file(self) -> Path | None:
+        """Where the weights are read from, if not from the hub and not random."""
+        match self.weights:
+            case "hub" | "none":
+                return None
+            case "bundled":
+                return BUNDLED / f"{self.architecture}.safetensors"
+            case path:
+                return Path(path)
+
+    @model_validator(mode="after")
+    def _only_a_file_has_a_digest(self) -> Self:
+        if self.sha256 is not None and self.weights in ("hub", "none"):
+            raise ValueError(f"sha256 is a weights file's, and `weights` is {self.weights}")
+        return self
+
+
+class Concatenation(Section):
+    """Several of the zoo's backbones as one: what they say of a view, side by side."""
+
+    concatenate: Annotated[list[Alias], Field(min_length=2)]
+
+
+def _kind(entry: Any) -> str:
+    named = isinstance(entry, Concatenation) or (isinstance(entry, dict) and "concatenate" in entry)
+    return "concatenation" if named else "backbone"
+
+
+ZooEntry = Annotated[
+    Annotated[Backbone, Tag("backbone")] | Annotated[Concatenation, Tag("concatenation")],
+    Discriminator(_kind),
+]
+
+
+class Extract(Section):
+    """augmented_views: random training views of each training image, beside the whole one."""
+
+    renamed: ClassVar = {"launch": "processes"}
+
+    backbones: list[Alias]
+    processes: Processes
+    ten_crop: bool
+    augmented_views: Annotated[int, Field(ge=0), at_most(1000, "each multiplies the time")]
+    dtype: Literal["float16", "float32"]
+    batch_size: BatchSize
+    device: Device
+
+
+def check_architecture(name: str) -> None:
+    """Raises ValueError, which pydantic reports, where timm has none of that name."""
+    known = timm_architectures()
+    if name.partition(".")[0] not in known:
+        raise ValueError(f"timm has no '{name}'; {did_you_mean(name, known)}")
+
+
+@cache
+def timm_architectures() -> frozenset[str]:
+    """The names that timm and `headstart.pixels` register, read from their source: importing timm
+    takes many seconds.
+
+    Raises:
+        ValueError: this Python isn't the project's.
+    """
+    spec = find_spec("timm")
+    if spec is None or spec.origin is None:
+        raise ValueError(f"{sys.executable} has no timm; start DVC and stages through `uv run`")
+    registered = re.compile(r"^@register_model\ndef (\w+)\(", re.MULTILINE)
+    sources = Path(spec.origin).parent.joinpath("models").glob("*.py")
+    return frozenset(
+        name
+        for source in (*sources, PACKAGE / "backbones" / "raw_pixels.py")
+        for name in registered.findall(source.read_text("utf-8"))
+    )

@@ -1,0 +1,64 @@
+"""Sections of evaluate, learning_curve, ensemble and tsne."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, PositiveInt, model_validator
+
+from headstart.config.section import Alias, Fraction, Section, Seed, at_most
+
+
+class Evaluate(Section):
+    """confidence: of the bootstrap intervals. resamples: how many samples they rest on.
+
+    coverage: how often a conformal prediction set shall hold the label.
+    """
+
+    confidence: Fraction
+    coverage: Fraction
+    resamples: Annotated[int, Field(ge=100), at_most(1_000_000, "more change no digit shown")]
+    seed: Seed
+
+
+class LearningCurve(Section):
+    """Heads trained on at most so many images of each class, and on all of train.
+
+    heads: none is off. subsets: random choices of so many images; of one choice the smaller numbers
+    are part of the larger ones.
+    """
+
+    heads: list[Alias]
+    images_per_class: Annotated[list[PositiveInt], Field(min_length=1)]
+    subsets: Annotated[PositiveInt, at_most(1000, "each is a training of its own")]
+    seed: Seed
+
+
+class EnsembleRecipe(Section):
+    """members: names of runs. Or snapshots_of: a network of train_scratch, members its snapshots.
+
+    choose: all of them, or the best N in a ranked or greedy order.
+    """
+
+    members: Annotated[list[str], Field(min_length=2)] | None = None
+    snapshots_of: Alias | None = None
+    average: Literal["probabilities", "logits"] = "probabilities"
+    choose: Literal["all", "ranked", "greedy"] = "all"
+
+    @model_validator(mode="after")
+    def _members_are_told_in_one_way(self) -> Self:
+        if (self.members is None) == (self.snapshots_of is None):
+            raise ValueError("give either `members` or `snapshots_of`")
+        return self
+
+
+class Ensemble(Section):
+    ensembles: list[Alias]
+
+
+class TSNE(Section):
+    """classes: ids or names of the classes to draw; an empty list means all."""
+
+    split: Literal["train", "tune", "val"]
+    classes: list[str]
+    images_per_class: PositiveInt
+    perplexity: Annotated[float, Field(gt=1)]
+    seed: Seed

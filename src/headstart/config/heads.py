@@ -1,0 +1,185 @@
+"""Sections of train_head: every kind of head."""
+
+from math import prod
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import (
+    ByteSize,
+    Discriminator,
+    Field,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
+
+from headstart.config.section import (
+    Alias,
+    BatchSize,
+    Device,
+    Epochs,
+    NotNegative,
+    Positive,
+    Section,
+    Seed,
+    at_most,
+)
+from headstart.core.errors import did_you_mean
+
+MOST_POINTS = 10_000
+"""Of a sweep: each is a model that is trained and kept until tune has chosen."""
+
+
+class HeadSection(Section):
+    """What all heads have to say.
+
+    standardize: features to mean 0 and variance 1 over train. train_views: whether augmented views
+    of train are learnt from too; there must be some then.
+    """
+
+    standardize: bool
+    train_views: Literal["whole", "all"] = "whole"
+
+
+class WeightedHead(HeadSection):
+    """class_weights: whether every image counts the same, or every class."""
+
+    class_weights: Literal["none", "balanced"] = "none"
+
+
+class GradientHead(WeightedHead):
+    """Label smoothing, Adam, an exponential decay (Milani, sections 3.1 and 4.2).
+
+    learning_rate_decay: its factor at every epoch. weight_decay: L2 strength, the loss's term
+    weight_decay * sum(weight ** 2) / 2. dropout: of every layer's input.
+    """
+
+    learning_rate: Positive
+    learning_rate_decay: Annotated[float, Field(gt=0, le=1)]
+    weight_decay: NotNegative
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)]
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    epochs: Epochs
+    batch_size: BatchSize
+    seed: Seed
+
+
+class LinearHead(GradientHead):
+    """One affine layer: an MLP without hidden ones."""
+
+    kind: Literal["linear"]
+    hidden: ClassVar[list[int]] = []
+    activation: ClassVar[str] = "relu"
+
+
+Width = Annotated[PositiveInt, at_most(1 << 20, "no memory holds such a layer")]
+
+
+class MLPHead(GradientHead):
+    """hidden: the widths of the layers between features and scores."""
+
+    kind: Literal["mlp"]
+    hidden: Annotated[list[Width], Field(min_length=1)]
+    activation: Literal["relu", "tanh", "gelu"] = "relu"
+
+
+class LogisticRegressionHead(WeightedHead):
+    """scikit-learn's. c: inverse L2 strengths; tune chooses."""
+
+    kind: Literal["logistic_regression"]
+    c: Annotated[list[Positive], Field(min_length=1)]
+    max_iterations: PositiveInt = 1000
+
+
+class NearestNeighborsHead(HeadSection):
+    """k votes by cosine similarity, weighted by exp(similarity / temperature); tune chooses."""
+
+    kind: Literal["nearest_neighbors"]
+    k: Annotated[list[PositiveInt], Field(min_length=1)]
+    temperature: Annotated[list[Positive], Field(min_length=1)]
+
+
+class RidgeHead(WeightedHead):
+    """strengths: L2, on the sum over images as scikit-learn's `alpha`; tune chooses."""
+
+    kind: Literal["ridge"]
+    strengths: Annotated[list[Positive], Field(min_length=1)]
+
+
+class LDAHead(WeightedHead):
+    """shrinkages: of the covariance towards a multiple of one; tune chooses."""
+
+    kind: Literal["lda"]
+    shrinkages: Annotated[list[Annotated[float, Field(gt=0, le=1)]], Field(min_length=1)]
+
+
+class SweepHead(Section):
+    """Many variants of one head, trained at once; tune chooses.
+
+    over: the values of each key of `head`; all their combinations are tried, or `sample` of them,
+    drawn at random by `seed`.
+    """
+
+    kind: Literal["sweep"]
+    head: Annotated[LinearHead | MLPHead, Discriminator("kind")]
+    over: Annotated[dict[str, Annotated[list[Any], Field(min_length=1)]], Field(min_length=1)]
+    sample: PositiveInt | None = None
+    seed: Seed = 0
+
+    @property
+    def standardize(self) -> bool:
+        return self.head.standardize
+
+    @property
+    def train_views(self) -> Literal["whole", "all"]:
+        return self.head.train_views
+
+    @model_validator(mode="after")
+    def _points_are_heads(self) -> Self:
+        # These decide what all variants see.
+        fixed = {"kind", "standardize", "train_views"}
+        swept = type(self.head).model_fields.keys() - fixed
+        if self.points > MOST_POINTS:
+            raise ValueError(
+                f"over: {self.points:,} combinations; at most {MOST_POINTS:,}, because each is a "
+                f"model: name fewer values, or draw some with `sample`"
+            )
+        for key, values in self.over.items():
+            if key not in swept:
+                raise ValueError(f"over: can't vary '{key}'; {did_you_mean(key, swept)}")
+            for value in values:
+                try:
+                    self.variant({key: value})
+                except ValidationError as error:
+                    why = error.errors()[0]["msg"]
+                    raise ValueError(f"over: {key} can't be {value}: {why}") from None
+        return self
+
+    @property
+    def points(self) -> int:
+        """How many models are tried."""
+        combinations = prod(map(len, self.over.values()))
+        return min(combinations, self.sample or combinations)
+
+    def variant(self, settings: dict[str, Any]) -> LinearHead | MLPHead:
+        """`head` with some keys changed."""
+        return type(self.head).model_validate(self.head.model_dump() | settings)
+
+
+Head = Annotated[
+    LinearHead
+    | MLPHead
+    | LogisticRegressionHead
+    | NearestNeighborsHead
+    | RidgeHead
+    | LDAHead
+    | SweepHead,
+    Discriminator("kind"),
+]
+
+
+class TrainHead(Section):
+    """memory_limit: features above it, as `4GB`, are streamed from their file. null: none."""
+
+    heads: list[Alias]
+    device: Device = "auto"
+    memory_limit: ByteSize | None = None

@@ -1,0 +1,119 @@
+"""What every section of params.yaml is made of."""
+
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    PositiveInt,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
+
+from headstart.core.errors import did_you_mean
+
+
+def at_most(limit: int, why: str) -> AfterValidator:
+    """A bound whose message says what it is there for."""
+
+    def check(value: int) -> int:
+        if value > limit:
+            raise ValueError(f"can't be {value:,}; at most {limit:,}, because {why}")
+        return value
+
+    return AfterValidator(check)
+
+
+def _ascending(range_: tuple[float, float]) -> tuple[float, float]:
+    low, high = range_
+    if low > high:
+        raise ValueError(f"[{low:g}, {high:g}] is no range; the smaller number comes first")
+    return range_
+
+
+def _wants(count: int, meaning: str) -> BeforeValidator:
+    def check(value: Any) -> Any:
+        if isinstance(value, list | tuple) and len(value) == count:
+            return value
+        raise ValueError(f"wants {meaning}")
+
+    return BeforeValidator(check)
+
+
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+Probability = Annotated[float, Field(ge=0, le=1)]
+_of_range = _wants(2, "two numbers, the least and the greatest")
+Range = Annotated[tuple[Positive, Positive], AfterValidator(_ascending), _of_range]
+Seed = Annotated[int, Field(ge=0, lt=1 << 32)]
+"""What numpy, scikit-learn and torch all take."""
+Epochs = Annotated[PositiveInt, at_most(100_000, "nobody waits for more")]
+BatchSize = Annotated[PositiveInt, at_most(1 << 20, "no memory holds more at once")]
+Pixels = Annotated[PositiveInt, at_most(4096, "no network sees larger images")]
+_of_channels = _wants(3, "three numbers, one for each channel: red, green and blue")
+Channels = Annotated[tuple[float, float, float], _of_channels]
+PositiveChannels = Annotated[tuple[Positive, Positive, Positive], _of_channels]
+Alias = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]+$")]
+Device = Literal["auto", "cpu", "cuda"]
+Processes = Annotated[int, Field(ge=1, le=256)]
+"""How many processes a stage starts on this host; one for each GPU."""
+
+
+class Section(BaseModel):
+    """A part of params.yaml: no other keys than its fields, and finite numbers alone."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    renamed: ClassVar[dict[str, str]] = {}
+    """What keys were called before, and what they are called now."""
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _keys_are_known_and_numbers_numbers(
+        cls, content: Any, handler: ModelWrapValidatorHandler[Self]
+    ) -> Self:
+        """Reports unknown keys beside all else that is wrong in the section."""
+        if not isinstance(content, dict):
+            return handler(content)
+        known = cls.model_fields
+        problems = [
+            _problem(key, f"is called '{cls.renamed[key]}' now")
+            if key in cls.renamed
+            else _problem(key, f"unknown key; {did_you_mean(str(key), known)}")
+            for key in content
+            if key not in known
+        ]
+        try:
+            made = handler({key: value for key, value in content.items() if key in known})
+        except ValidationError as error:
+            if not problems:
+                raise
+            problems += map(_again, error.errors())
+        else:
+            # pydantic takes true for 1.
+            problems += [
+                _problem(key, f"can't be {str(value).lower()}; give a number")
+                for key, value in content.items()
+                if isinstance(value, bool) and not isinstance(getattr(made, key, value), bool)
+            ]
+            if not problems:
+                return made
+        raise ValidationError.from_exception_data(cls.__name__, problems)
+
+
+def _problem(key: Any, message: str) -> InitErrorDetails:
+    told = PydanticCustomError("section", "{message}", {"message": message})
+    return InitErrorDetails(type=told, loc=(key,), input=None)
+
+
+def _again(error: ErrorDetails) -> InitErrorDetails:
+    """An error that pydantic reported, as one to raise."""
+    told = PydanticCustomError(error["type"], error["msg"], error.get("ctx"))  # pyright: ignore[reportArgumentType]
+    return InitErrorDetails(type=told, loc=error["loc"], input=error["input"])

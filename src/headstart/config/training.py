@@ -1,0 +1,205 @@
+"""Sections of train_scratch and finetune: recipes, networks, and what to train."""
+
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import Discriminator, Field, PositiveInt, model_validator
+
+from headstart.config.backbones import check_architecture
+from headstart.config.section import (
+    Alias,
+    BatchSize,
+    Device,
+    Epochs,
+    Fraction,
+    NotNegative,
+    Positive,
+    Probability,
+    Processes,
+    Range,
+    Section,
+    Seed,
+    at_most,
+)
+
+
+class SGD(Section):
+    """With Nesterov's momentum. weight_decay: as an L2 term, as in Adam and RMSProp below."""
+
+    name: Literal["sgd"]
+    learning_rate: Positive
+    momentum: Probability = 0.9
+    weight_decay: NotNegative = 0.0
+
+
+class RMSProp(Section):
+    """Equations 2 and 3 of the tailored-networks paper."""
+
+    name: Literal["rmsprop"]
+    learning_rate: Positive
+    decay: Fraction = 0.9
+    epsilon: Positive = 1.0
+    weight_decay: NotNegative = 0.0
+
+
+class Adam(Section):
+    name: Literal["adam"]
+    learning_rate: Positive
+    weight_decay: NotNegative = 0.0
+
+
+class AdamW(Section):
+    """weight_decay: decoupled, times the learning rate at every step."""
+
+    name: Literal["adamw"]
+    learning_rate: Positive
+    weight_decay: NotNegative
+
+
+Optimizer = SGD | RMSProp | Adam | AdamW
+
+
+class ExponentialDecay(Section):
+    """Times `factor` every so many epochs or steps, continuously between them."""
+
+    name: Literal["exponential"]
+    factor: Annotated[float, Field(gt=0, le=1)]
+    every: PositiveInt = 1
+    unit: Literal["epoch", "step"] = "epoch"
+
+
+class PlateauDecay(Section):
+    """Times `factor` after more than `patience` epochs without a better tune accuracy."""
+
+    name: Literal["plateau"]
+    factor: Fraction = 0.1
+    patience: Annotated[int, Field(ge=0)]
+
+
+class Cosine(Section):
+    """From the learning rate to zero, after a linear rise from zero."""
+
+    name: Literal["cosine"]
+    warmup_epochs: NotNegative
+
+
+Schedule = ExponentialDecay | PlateauDecay | Cosine
+
+
+class Augmentation(Section):
+    """What happens to training images, on the device, each image for itself.
+
+    probability: that each of the following is applied to an image. translation: at most, of the
+    side. rotation: at most, in degrees. brightness: added at most, to pixels in [0, 1]. contrast,
+    gamma: ranges. flip: the probability of mirroring.
+    """
+
+    flip: Probability = 0.0
+    probability: Probability = 0.5
+    translation: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    rotation: Annotated[float, Field(ge=0, le=180)] = 0.0
+    brightness: Probability = 0.0
+    contrast: Range = (1.0, 1.0)
+    gamma: Range = (1.0, 1.0)
+
+
+class Recipe(Section):
+    """How a network is trained end to end.
+
+    accumulate: parts that a batch is cut into where it doesn't fit the memory. clip_norm: of the
+    whole gradient. ema: decay a step of the averaged weights that are then evaluated and kept.
+    mixup, cutmix: alpha of the Beta distribution; 0 is off, with both on a batch gets one of them.
+    patience: epochs without a better tune accuracy after which training stops; null: all epochs.
+    layer_decay: factor on the learning rate for each layer further from the classifier.
+    """
+
+    epochs: Epochs
+    batch_size: Annotated[BatchSize, Field(ge=2)]
+    accumulate: PositiveInt = 1
+    optimizer: Annotated[Optimizer, Discriminator("name")]
+    schedule: Annotated[Schedule, Discriminator("name")]
+    initialization: Literal["torch", "xavier", "variance_scaling"] = "torch"
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    clip_norm: Positive | None = None
+    ema: Fraction | None = None
+    mixup: NotNegative = 0.0
+    cutmix: NotNegative = 0.0
+    patience: PositiveInt | None = None
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    augmentation: Augmentation = Augmentation()
+    seed: Seed = 0
+
+
+class Finetune(Section):
+    """head: alias of the trained head that each backbone starts from. frozen_layers: how many
+    don't learn, from the input on, as timm counts layers. crop: as in Network.
+    """
+
+    renamed: ClassVar = {"launch": "processes"}
+
+    backbones: list[Alias]
+    head: Alias
+    recipe: Alias
+    frozen_layers: Annotated[int, Field(ge=0)]
+    crop: Annotated[float, Field(gt=0, le=1)]
+    device: Device
+    processes: Processes
+
+
+class Network(Section):
+    """A network of the papers, or `timm` for one of timm's, and how it is trained.
+
+    input_size: side in px that the network sees. crop: side of the square cut out for it, over the
+    image's; random in training, central otherwise. arguments: of its constructor; timm's takes
+    `architecture` and that one's own. trunk: alias in zoo whose weights resnet_lstm's trunk starts
+    with; null: random ones. first_recipe: of a phase before, in which the trunk stays as it is.
+    """
+
+    renamed: ClassVar = {"size": "input_size"}
+
+    network: Literal[
+        "mini_inception",
+        "no_attention",
+        "attention_simple",
+        "attention_reduction",
+        "no_attention_extra",
+        "modified_resnet10",
+        "modified_resnet18",
+        "inception_resnet",
+        "vgg16",
+        "vgg19",
+        "resnet_lstm",
+        "timm",
+    ]
+    recipe: Alias
+    input_size: Annotated[int, Field(ge=32)]
+    crop: Annotated[float, Field(gt=0, le=1)] = 1.0
+    arguments: dict[str, Any] = Field(default={})
+    trunk: Alias | None = None
+    first_recipe: Alias | None = None
+
+    @model_validator(mode="after")
+    def _has_a_trunk(self) -> Self:
+        if self.trunk and self.network != "resnet_lstm":
+            raise ValueError(f"trunk: {self.network} has none to load; only resnet_lstm has")
+        if self.first_recipe and not self.trunk:
+            raise ValueError("first_recipe: it keeps the trunk as it is; name a trunk, or drop it")
+        return self
+
+    @model_validator(mode="after")
+    def _timm_has_the_architecture(self) -> Self:
+        if self.network == "timm":
+            if "architecture" not in self.arguments:
+                raise ValueError("arguments: timm's networks want an architecture")
+            check_architecture(str(self.arguments["architecture"]))
+        return self
+
+
+class TrainScratch(Section):
+    """snapshots: kept and predicted with at most, one an epoch that was best so far on tune."""
+
+    renamed: ClassVar = {"launch": "processes"}
+
+    networks: list[Alias]
+    snapshots: Annotated[PositiveInt, at_most(1000, "each is a file of all weights")]
+    device: Device
+    processes: Processes

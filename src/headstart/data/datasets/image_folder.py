@@ -1,0 +1,123 @@
+"""A user's own images, in folders or a .zip of folders.
+
+    train/<class>/**    with optional val/<class>/** and test/<class>/** (or test/*, unlabeled)
+    <class>/**          without train/
+
+Without val/, `prepare` makes `val_fraction` of each class's training images val. Hidden files are
+not looked at; files whose names end like no image's are counted and passed over.
+"""
+
+from collections.abc import Iterator
+from unicodedata import normalize
+
+from headstart.config import ImageFolder
+from headstart.core.errors import UserError, did_you_mean
+from headstart.data.datasets.base import Dataset, Record
+from headstart.data.datasets.file_tree import FileTree, is_image, open_tree
+from headstart.store.examples import ClassLabel
+
+
+def load(section: ImageFolder) -> Dataset:
+    """The images below `section.path`; a class's id and name are its folder's.
+
+    Raises:
+        UserError: no or empty class folders, images outside of class folders, a class of val or
+            test that train hasn't, or a folder beside train/ that is none of the splits; or links
+            lead out of the folder.
+    """
+    source = _without_wrappers(open_tree(section.path, follow_links=section.follow_links))
+    _check_folders(source)
+    train = source.subtree("train/") if "train/" in source.names else source
+    classes = _class_names(train)
+    labels = {name: label for label, name in enumerate(classes)}
+    prefix = "train/" if train is not source else ""
+    records = [Record(prefix + name, label, "train") for name, label in _labeled(train, labels)]
+    _check_none_is_empty(train, records, classes)
+    has_val = bool(prefix) and "val/" in source.names
+    if has_val:
+        records += [
+            Record(f"val/{name}", label, "val")
+            for name, label in _labeled(source.subtree("val/"), labels)
+        ]
+    if prefix and "test/" in source.names:
+        records += _test(source.subtree("test/"), labels)
+    files = [name for name in source.names if not name.endswith("/")]
+    return Dataset(
+        classes=[ClassLabel(name, name) for name in classes],
+        records=records,
+        read=source.read,
+        ignored=sum(not is_image(name) for name in files),
+        val_fraction=None if has_val else section.val_fraction,
+        seed=section.seed,
+    )
+
+
+def _without_wrappers(source: FileTree) -> FileTree:
+    """A .zip often holds one folder that holds all the others."""
+    while True:
+        top = {name.split("/")[0] + "/" for name in source.names if "/" in name or is_image(name)}
+        wraps = any(name.count("/") > 1 for name in source.names)
+        if len(top) != 1 or top == {"train/"} or not wraps:
+            return source
+        source = source.subtree(top.pop())
+
+
+def _folders(source: FileTree) -> list[str]:
+    """The folders directly in `source`, without their `/`."""
+    return [name[:-1] for name in source.names if name.endswith("/") and name.count("/") == 1]
+
+
+def _check_folders(source: FileTree) -> None:
+    if "train/" not in source.names:
+        if stray := {"val", "test"} & set(_folders(source)):
+            raise UserError(f"{source.path} has {stray.pop()}/ but no train/; name it so")
+        return
+    for name in filter(is_image, source.names):
+        split = name.split("/")[0]
+        if split not in ("train", "val", "test"):
+            hint = did_you_mean(split, ["val", "test"])
+            raise UserError(f"{source.path}: '{name}' is in none of train/, val/, test/; {hint}")
+
+
+def _class_names(train: FileTree) -> list[str]:
+    # One name can be written in two ways in Unicode; macOS and Linux choose different ones.
+    names = sorted({normalize("NFC", folder) for folder in _folders(train)})
+    if not names:
+        raise UserError(f"{train.path} has no class folders; put images into <class>/")
+    return names
+
+
+def _labeled(source: FileTree, labels: dict[str, int]) -> Iterator[tuple[str, int]]:
+    for name in filter(is_image, source.names):
+        folder, _, rest = name.partition("/")
+        if not rest:
+            raise UserError(f"{source.path}: '{name}' is in no class folder; move it into one")
+        folder = normalize("NFC", folder)
+        if folder not in labels:
+            hint = did_you_mean(folder, labels)
+            raise UserError(f"{source.path}: train has no class '{folder}'; {hint}")
+        yield name, labels[folder]
+
+
+def _check_none_is_empty(train: FileTree, records: list[Record], classes: list[str]) -> None:
+    used = {record.label for record in records}
+    empty = [f"'{name}'" for label, name in enumerate(classes) if label not in used]
+    if empty:
+        raise UserError(
+            f"{train.path}: no images in the class folders {', '.join(empty)}; "
+            "add some or delete the folders"
+        )
+
+
+def _test(source: FileTree, labels: dict[str, int]) -> list[Record]:
+    """Unlabeled if its images lie directly in it, labeled if in class folders."""
+    images = list(filter(is_image, source.names))
+    bare = [name for name in images if "/" not in name]
+    if not bare:
+        return [Record(f"test/{name}", label, "test") for name, label in _labeled(source, labels)]
+    if len(bare) < len(images):
+        raise UserError(
+            f"{source.path} has images both in class folders and outside; "
+            "label all of the test images or none"
+        )
+    return [Record(f"test/{name}", None, "test") for name in images]

@@ -1,0 +1,75 @@
+"""The manifest: a line with the classes, then one line of JSON for every image that takes part."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from headstart.core.atomic_files import write_text
+from headstart.core.errors import UserError
+from headstart.data.datasets.base import Box
+from headstart.store.examples import ClassLabel, Split
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One readable image. width, height: in px, after the EXIF orientation. box: in the same px."""
+
+    id: str
+    split: Split
+    label: int | None
+    width: int
+    height: int
+    box: Box | None = None
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """classes: what `Entry.label` indexes.
+
+    Raises:
+        UserError: two entries have the same id.
+    """
+
+    classes: list[ClassLabel]
+    entries: list[Entry]
+
+    def __post_init__(self) -> None:
+        check_unique_ids(entry.id for entry in self.entries)
+
+
+def check_unique_ids(ids: Iterable[str]) -> None:
+    """Raises UserError if an id stands there twice: predictions could not be told apart."""
+    twice = [id_ for id_, count in Counter(ids).items() if count > 1]
+    if twice:
+        shown = ", ".join(f"'{id_}'" for id_ in twice[:10])
+        raise UserError(f"{len(twice)} ids stand for more than one image: {shown}; rename them")
+
+
+def save_manifest(path: Path, manifest: Manifest) -> None:
+    lines: list[object] = [{"classes": [[label.id, label.name] for label in manifest.classes]}]
+    lines += [asdict(entry) for entry in manifest.entries]
+    write_text(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+
+
+def load_manifest(path: Path) -> Manifest:
+    """The manifest at `path`.
+
+    Raises:
+        UserError: the file is missing, was not written by `prepare`, or names an image twice.
+    """
+    try:
+        with path.open(encoding="utf-8") as lines:
+            classes = [ClassLabel(*pair) for pair in json.loads(next(lines))["classes"]]
+            entries = [_entry(json.loads(line)) for line in lines]
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing; `dvc repro` makes it") from None
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, StopIteration):
+        raise UserError(f"{path} is no manifest; delete it and run `dvc repro`") from None
+    return Manifest(classes, entries)
+
+
+def _entry(content: dict) -> Entry:
+    box = content.pop("box")
+    return Entry(**content, box=None if box is None else tuple(box))

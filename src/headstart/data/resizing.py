@@ -1,0 +1,119 @@
+"""images.h5: every image once, square and of one size, as the backbones will see it.
+
+/pixels [N, S, S, 3] uint8    /digest [N, 32] uint8    /split [N] bytes    /box [N, 4] float32
+and the columns of headstart.h5: /id, /label, /classes
+"""
+
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from PIL import Image
+
+from headstart.core.errors import UserError
+from headstart.core.hdf5_files import create_hdf5
+from headstart.core.thread_map import thread_map
+from headstart.data.decoding import UnreadableImageError, decode
+from headstart.data.manifest import Entry, Manifest
+from headstart.store.examples import SPLITS, UNLABELED, Examples, write_examples
+
+BLOCK = 128
+"""Images written at once: 34 MB of 299 px."""
+
+Fit = Literal["crop", "stretch"]
+
+
+def write_images(
+    path: Path,
+    manifest: Manifest,
+    read: Callable[[str], bytes],
+    size: int,
+    fit: Fit,
+    max_pixels: int,
+) -> int:
+    """Stores the manifest's images, in its order; returns their side in px.
+
+    read: an id to the encoded image, as `datasets.Dataset.read`. Memory doesn't grow with N.
+
+    Raises:
+        UserError: an image isn't any more what it was when the manifest was made.
+    """
+    entries = manifest.entries
+    side = stored_side(entries, size)
+
+    def stored(entry: Entry) -> np.ndarray:
+        try:
+            pixels = decode(read(entry.id), max_pixels)
+        except UnreadableImageError as bad:
+            raise UserError(f"{entry.id}: {bad}, since `prepare` ran; run it again") from None
+        if pixels.shape[:2] != (entry.height, entry.width):
+            raise UserError(f"{entry.id} has changed since `prepare` ran; run it again")
+        return to_square(pixels, side, fit)
+
+    with create_hdf5(path) as file:
+        pixels = file.create_dataset("pixels", (len(entries), side, side, 3), np.uint8)
+        digests = np.empty((len(entries), 32), np.uint8)
+        block = np.empty((BLOCK, side, side, 3), np.uint8)
+        for row, image in enumerate(thread_map(stored, entries, f"resizing to {side} px")):
+            block[row % BLOCK] = image
+            digests[row] = np.frombuffer(pixel_digest(image), np.uint8)
+            if row % BLOCK == BLOCK - 1 or row == len(entries) - 1:
+                first = row - row % BLOCK
+                pixels[first : row + 1] = block[: row + 1 - first]
+        file.create_dataset("digest", data=digests)
+        width = max(map(len, SPLITS))
+        file.create_dataset("split", data=np.array([e.split for e in entries], f"S{width}"))
+        boxes = np.array([stored_box(entry, side, fit) for entry in entries], np.float32)
+        file.create_dataset("box", data=boxes.reshape(-1, 4))
+        labels = [UNLABELED if entry.label is None else entry.label for entry in entries]
+        write_examples(
+            file, Examples([e.id for e in entries], np.array(labels, np.int64), manifest.classes)
+        )
+    return side
+
+
+def stored_side(entries: list[Entry], size: int) -> int:
+    """`size`, or the largest short side if that is less: nobody stores interpolated pixels."""
+    return min(size, max(min(entry.width, entry.height) for entry in entries))
+
+
+def to_square(pixels: np.ndarray, side: int, fit: Fit) -> np.ndarray:
+    """[H, W, 3] uint8 to [side, side, 3]: bilinear, with a support that grows as the image shrinks.
+
+    What has that side already stays untouched.
+    """
+    height, width, _ = pixels.shape
+    left, top, right, bottom = _region(width, height, fit)
+    kept = np.ascontiguousarray(pixels[top:bottom, left:right])
+    if kept.shape[:2] == (side, side):
+        return kept
+    return np.asarray(Image.fromarray(kept).resize((side, side), Image.Resampling.BILINEAR))
+
+
+def stored_box(entry: Entry, side: int, fit: Fit) -> np.ndarray:
+    """The entry's box where `to_square` puts it, cut at the edges: [4], NaN if nothing is left."""
+    if entry.box is None:
+        return np.full(4, np.nan)
+    left, top, right, bottom = _region(entry.width, entry.height, fit)
+    x0, y0, x1, y1 = entry.box
+    x = np.clip((np.array([x0, x1]) - left) * side / (right - left), 0, side)
+    y = np.clip((np.array([y0, y1]) - top) * side / (bottom - top), 0, side)
+    if x[0] >= x[1] or y[0] >= y[1]:
+        return np.full(4, np.nan)
+    return np.array([x[0], y[0], x[1], y[1]])
+
+
+def _region(width: int, height: int, fit: Fit) -> tuple[int, int, int, int]:
+    """What of an image is kept: left, top, right, bottom in px."""
+    if fit == "stretch":
+        return 0, 0, width, height
+    short = min(width, height)
+    left, top = (width - short) // 2, (height - short) // 2
+    return left, top, left + short, top + short
+
+
+def pixel_digest(pixels: np.ndarray) -> bytes:
+    """SHA-256 of an image's shape and bytes: the content that features are cached under."""
+    return sha256(repr(pixels.shape).encode() + pixels.tobytes()).digest()

@@ -1,0 +1,170 @@
+"""Several models that answer as one: runs, backbones, or snapshots of one training run.
+
+Milani (section 3.4) ranks snapshots by accuracy and averages the best N; he chose N on val, here
+tune chooses.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from headstart.config import EnsembleRecipe
+from headstart.core.atomic_files import tsv_writer
+from headstart.core.errors import UserError
+from headstart.metrics.classification_metrics import average_probabilities
+from headstart.store.predictions import Predictions
+
+Average = Literal["probabilities", "logits"]
+
+
+def member_names(wanted: EnsembleRecipe, predictions: Path) -> list[str]:
+    """The members' folders below the folder of all runs' predictions.
+
+    Raises:
+        UserError: the training run kept too few snapshots to average.
+    """
+    if wanted.members is not None:
+        return wanted.members
+    found = sorted((predictions / str(wanted.snapshots_of)).glob("snapshot_*"))
+    if len(found) < 2:
+        raise UserError(
+            f"{wanted.snapshots_of} has {len(found)} snapshots, and an ensemble wants two: one is "
+            f"kept whenever tune's accuracy rises, so train it for more epochs"
+        )
+    return [folder.relative_to(predictions).as_posix() for folder in found]
+
+
+def align_members(members: Sequence[Predictions]) -> list[Predictions]:
+    """`members` with the views that all of them have, in one order.
+
+    Raises:
+        UserError: they don't predict the same classes for the same images, or share no view.
+    """
+    first = members[0]
+    for member in members[1:]:
+        if member.examples.ids != first.examples.ids:
+            raise UserError("the ensemble's members saw different images; run `dvc repro`")
+        if member.examples.classes != first.examples.classes:
+            raise UserError("the ensemble's members know different classes; run `dvc repro`")
+    views = [view for view in first.views if all(view in member.views for member in members)]
+    if not views:
+        raise UserError("the ensemble's members have no view in common")
+    return [
+        replace(
+            member, logits=member.logits[:, [member.views.index(v) for v in views]], views=views
+        )
+        for member in members
+    ]
+
+
+def average_members(members: Sequence[Predictions], how: Average) -> Predictions:
+    """One prediction for each view of the aligned `members`.
+
+    probabilities: Milani's eq. 2; the logits are then logarithms of probabilities, whose softmax
+    gives those back. logits: Inan's averaged scores. It costs what its members cost together.
+    """
+    if how == "probabilities":
+        mean = average_probabilities(member.logits for member in members)
+        logits = np.log(np.maximum(mean, np.finfo(np.float32).tiny))
+    else:
+        logits = np.mean([member.logits for member in members], axis=0, dtype=np.float64)
+    passes = sum(member.passes for member in members)
+    return replace(members[0], logits=logits.astype(np.float32), passes=passes)
+
+
+class _Votes:
+    """Aligned members' scores [N, W, C], whose sum over members ranks classes as `average` does.
+
+    Probabilities are averaged over views at once (W = 1); logits keep their views (W = V).
+    """
+
+    def __init__(self, members: Sequence[Predictions], how: Average) -> None:
+        self.how = how
+        self.labels = members[0].examples.labels
+        self.scores = [
+            _over_views(member.logits)[:, None] if how == "probabilities" else member.logits
+            for member in members
+        ]
+
+    def top1(self, total: np.ndarray, count: int) -> float:
+        """The accuracy of a sum of `count` members' scores."""
+        votes = total[:, 0] if self.how == "probabilities" else _over_views(total / count)
+        return float(np.mean(votes.argmax(1) == self.labels))
+
+    def curve(self, order: Sequence[int]) -> list[float]:
+        """The accuracy of the first 1, 2, ... members of `order`."""
+        total = np.zeros_like(self.scores[0])
+        found = []
+        for count, member in enumerate(order, start=1):
+            total = total + self.scores[member]
+            found.append(self.top1(total, count))
+        return found
+
+
+def _over_views(logits: np.ndarray) -> np.ndarray:
+    return average_probabilities(np.moveaxis(logits, 1, 0))
+
+
+def _ranked(votes: _Votes) -> list[int]:
+    """Members by their own accuracy, highest first (Milani)."""
+    alone = [votes.top1(scores, 1) for scores in votes.scores]
+    return sorted(range(len(alone)), key=lambda member: -alone[member])
+
+
+def _greedy(votes: _Votes) -> list[int]:
+    """The best member first, then always the one that helps most (Caruana et al., 2004)."""
+    remaining = _ranked(votes)
+    order = [remaining.pop(0)]
+    total = votes.scores[order[0]]
+    while remaining:
+        count = len(order) + 1
+        best = max(remaining, key=lambda member: votes.top1(total + votes.scores[member], count))
+        remaining.remove(best)
+        order.append(best)
+        total = total + votes.scores[best]
+    return order
+
+
+ORDERS = {"ranked": _ranked, "greedy": _greedy}
+
+
+class Choice(NamedTuple):
+    """In which order members join, top-1 of the first 1, 2, ... of them, and how many tune keeps.
+
+    tune, val: one accuracy a count; val is there to be read and chooses nothing.
+    """
+
+    order: list[int]
+    tune: list[float]
+    val: list[float]
+    count: int
+
+    @property
+    def members(self) -> list[int]:
+        return self.order[: self.count]
+
+
+def choose_members(
+    tune: Sequence[Predictions], val: Sequence[Predictions], how: Average, order: str
+) -> Choice:
+    """The best-N ensemble of aligned members, its order and N chosen on tune.
+
+    Args:
+        order: a key of ORDERS. Of equally good N the smallest is kept.
+    """
+    on_tune = _Votes(tune, how)
+    joined = ORDERS[order](on_tune)
+    curve = on_tune.curve(joined)
+    return Choice(joined, curve, _Votes(val, how).curve(joined), int(np.argmax(curve)) + 1)
+
+
+def write_ensemble_curve(path: Path, choice: Choice, names: Sequence[str]) -> None:
+    """A row a count: the member that joins, top-1 on tune and val with it, and whether it stays."""
+    with tsv_writer(path) as table:
+        table.writerow(["count", "joins", "tune_top1", "val_top1", "kept"])
+        for i, member in enumerate(choice.order):
+            tops = (f"{choice.tune[i]:.5f}", f"{choice.val[i]:.5f}")
+            table.writerow([i + 1, names[member], *tops, int(i < choice.count)])

@@ -1,0 +1,74 @@
+"""What the caches take on disk, and which of them nothing current needs."""
+
+import shutil
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from headstart.core.cache_folders import QUANTIZED, ROWS, TRAINING, cache_name
+from headstart.core.hdf5_files import get_dataset, open_hdf5, read_json
+from headstart.store.features import split_provenance
+
+
+@dataclass(frozen=True)
+class CacheFolder:
+    """One folder below the cache's root. size: bytes. needed: by the current features."""
+
+    path: Path
+    size: int
+    needed: bool
+
+
+def list_caches(root: Path, features_folder: Path, backbones: list[str]) -> list[CacheFolder]:
+    """All caches below `root`, the largest first.
+
+    features_folder: holds a folder for each of `backbones` that was extracted. Rows are needed
+    where those features were assembled from them, and where they were begun or added to after all
+    features: an extraction that was killed goes on from them. int8 networks are needed where those
+    features came through them. What training leaves lets a run go on after a kill or write its
+    outputs again; what is finished doesn't need it.
+    """
+    finished = [path for b in backbones for path in (features_folder / b).glob("*.h5")]
+    provenances = [provenance for path in finished for provenance in _provenances(path)]
+    needed = {root / ROWS / cache_name(*provenance) for provenance in provenances}
+    quantized = {provenance.get("quantized") for provenance, _ in provenances}
+    newest = max((path.stat().st_mtime for path in finished), default=0.0)
+    rows = [path for path in (root / ROWS).glob("*") if path.is_dir()]
+    networks = [path for path in (root / QUANTIZED).glob("*") if path.is_dir()]
+    trainings = [path for path in (root / TRAINING).glob("*") if path.is_dir()]
+    found = [
+        *(CacheFolder(p, _size(p), p in needed or p.stat().st_mtime > newest) for p in rows),
+        *(CacheFolder(p, _size(p), bool(quantized & _weights(p))) for p in networks),
+        *(CacheFolder(p, _size(p), False) for p in trainings),
+    ]
+    return sorted(found, key=lambda cache: (-cache.size, cache.path))
+
+
+def remove_cache(cache: CacheFolder) -> bool:
+    """Deletes a cache; False, and it stays, where a running stage holds one of its locks."""
+    with ExitStack() as locks:
+        try:
+            for path in cache.path.glob("lock*"):
+                locks.enter_context(FileLock(path).acquire(timeout=0))
+        except Timeout:
+            return False
+        shutil.rmtree(cache.path)
+    return True
+
+
+def _provenances(features: Path) -> list[tuple[dict[str, Any], str]]:
+    """What features were assembled from, and their dtype: what names each of their caches."""
+    with open_hdf5(features) as file:
+        dtype = get_dataset(file, "features").dtype.name
+        return [(own, dtype) for own in split_provenance(read_json(file, "provenance"))]
+
+
+def _weights(network: Path) -> set[str]:
+    return {path.stem for path in network.glob("*.bin")}
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

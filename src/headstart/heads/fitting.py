@@ -1,0 +1,134 @@
+"""From a recipe and features to a fitted head, and the files that it leaves."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from scipy.special import softmax
+
+from headstart import config
+from headstart.core.errors import UserError
+from headstart.heads.candidate_selection import Candidate, FitContext, best_candidate, score_models
+from headstart.heads.fitted_head import (
+    HEAD_FILE,
+    FittedHead,
+    Standardization,
+    iterate_finite,
+    save_head,
+)
+from headstart.heads.logistic_regression_and_knn import (
+    fit_logistic_regression,
+    fit_nearest_neighbors,
+)
+from headstart.heads.ridge_and_lda import fit_lda, fit_ridge
+from headstart.metrics.calibration import fit_temperature
+from headstart.report.training_curve_figure import draw_training_curve
+from headstart.report.tuning_figure import draw_tuning
+from headstart.store.features import Features, split_provenance, whole_view
+from headstart.store.label_checks import validate_classes
+from headstart.store.training_curves import TrainingCurve, write_training_curve
+from headstart.store.tuning_results import Score, TuningResults, write_tuning_table
+
+Fitter = Callable[[Any, FitContext], list[Candidate]]
+
+
+def find_fitter(kind: str) -> Fitter:
+    """What makes heads of that kind. Those with gradients import torch, which takes seconds."""
+    match kind:
+        case "linear" | "mlp":
+            from headstart.heads.gradient_training import fit_gradient_head
+
+            return fit_gradient_head
+        case "sweep":
+            from headstart.heads.hyperparameter_sweep import fit_sweep
+
+            return fit_sweep
+        case "ridge":
+            return fit_ridge
+        case "lda":
+            return fit_lda
+        case "logistic_regression":
+            return fit_logistic_regression
+        case _:
+            assert kind == "nearest_neighbors"
+            return fit_nearest_neighbors
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """A head with its settings and score on tune, its curve if it has epochs, and its rivals."""
+
+    head: FittedHead
+    score: Score
+    settings: dict[str, Any]
+    curve: TrainingCurve
+    surface: TuningResults
+
+
+def fit_head(
+    recipe: config.Head, train: Features, tune: Features, device: str = "auto"
+) -> FitResult:
+    """The head that `recipe` makes of `train`; `tune` chooses where the recipe leaves a choice.
+
+    device: of gradient heads: `cpu`, `cuda`, or `auto` for a GPU where there is one. The same
+    recipe, features and device give the same head.
+
+    Raises:
+        UserError: the features can't be learnt from, don't fit the memory, or training diverged.
+    """
+    check_features(train, tune)
+    train = whole_view(train) if recipe.train_views == "whole" else train
+    # Computed in any case: it finds a value that isn't finite before training.
+    standardization = Standardization.from_features(train)
+    if not recipe.standardize:
+        standardization = Standardization.identity(train.width)
+    found = find_fitter(recipe.kind)(recipe, FitContext(train, tune, standardization, device))
+    scores = score_models([candidate.model for candidate in found], tune, standardization)
+    chosen = best_candidate(scores)
+    model = found[chosen].model
+    untempered = FittedHead(
+        model,
+        standardization,
+        train.examples.classes,
+        train.provenance,
+        temperature=1,
+        passes=len(split_provenance(train.provenance))
+        * (len(train.examples) * len(train.views) + len(tune.examples)),
+    )
+    logits = untempered.logits(whole_view(tune))[:, 0]
+    temperature = fit_temperature(softmax(logits, axis=1), tune.examples.labels)
+    return FitResult(
+        head=replace(untempered, temperature=temperature),
+        score=scores[chosen],
+        settings=found[chosen].settings,
+        curve=found[chosen].curve,
+        surface=TuningResults([candidate.settings for candidate in found], scores, chosen),
+    )
+
+
+def save_fit(folder: Path, fitted: FitResult) -> None:
+    """The head; its curve where it has epochs and its surface where there was a choice."""
+    save_head(folder / HEAD_FILE, fitted.head)
+    if fitted.curve:
+        write_training_curve(folder / "curve.tsv", fitted.curve)
+        draw_training_curve(folder / "curve.svg", fitted.curve)
+    if len(fitted.surface.scores) > 1:
+        write_tuning_table(folder / "surface.tsv", fitted.surface)
+        draw_tuning(folder / "surface.svg", fitted.surface)
+
+
+def check_features(train: Features, tune: Features) -> None:
+    """Whether a head can learn from `train` and be chosen on `tune`.
+
+    Raises:
+        UserError: it can't, and why.
+    """
+    if (tune.provenance, tune.examples.classes) != (train.provenance, train.examples.classes):
+        raise UserError("the features of train and tune don't belong together; extract both again")
+    for split, features in (("train", train), ("tune", tune)):
+        if not features.examples.labeled or not len(features.examples):
+            raise UserError(f"{split} holds no or unlabeled images; a head learns from labels")
+    validate_classes(train.examples)
+    for _ in iterate_finite(whole_view(tune)):
+        pass

@@ -1,0 +1,172 @@
+"""Edirisooriya, "Residual Attention Networks for Image Classification" (2017), section 3.
+
+Sizes of the full model at 64 px (figure 7), height x width x channels:
+
+    convolution 3x3      64 x 64 x 64
+    soft attention       64 x 64 x 64
+    inception reduction  31 x 31 x 128
+    residual             31 x 31 x 128
+    inception reduction  15 x 15 x 320
+    residual inception   15 x 15 x 320
+    inception reduction   7 x  7 x 832
+    average pooling       1 x  1 x 832
+    affine               200
+
+His four results (figure 12) are variants of it:
+
+    "No Attention", 48.0 %        without the mask and the last reduction
+    "Attn-Simple", 46.7 %         without the last reduction
+    "Attn-Reduction", 32.7 %      the whole
+    "No Attention Extra", 48.2 %  "No Attention" with two affine layers at the end (section 5.4)
+
+Departures from the paper
+    - The sizes fix that reductions are unpadded and how many filters their two convolutional
+      branches have together (64, 192, 512), but not each: they share them equally.
+    - Batch normalization in the reductions' branches is ours. The text names only the ReLU behind
+      the concatenation.
+    - Residual inception: a bottleneck of a quarter of the channels, which each branch keeps. Every
+      convolution is pre-activated as in the residual module.
+    - "Without the attention mask": the trunk's two residual modules stay, F(x) = T(x).
+    - Without the last reduction the residual inception module stays. Section 3.5 leaves both out,
+      section 5 only the reduction.
+    - The hidden width of the two-layer classifier is not given: 512, with ReLU, and dropout before
+      either layer ("the classification layer inputs").
+"""
+
+from collections import OrderedDict
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class AttentionInception(nn.Module):
+    """[B, 3, 64, 64] float -> logits [B, num_classes].
+
+    classifier_hidden: the width between two affine layers; 0 means one layer.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        dropout: float = 0.4,
+        attention: bool = True,
+        last_reduction: bool = True,
+        classifier_hidden: int = 0,
+    ):
+        super().__init__()
+        layers: list[tuple[str, nn.Module]] = [
+            ("convolution", nn.Conv2d(3, 64, 3, padding=1)),
+            ("soft_attention", SoftAttention(64) if attention else trunk(64)),
+            ("reduction_1", InceptionReduction(64, 128)),
+            ("residual", Residual(128)),
+            ("reduction_2", InceptionReduction(128, 320)),
+            ("residual_inception", ResidualInception(320, bottleneck=80)),
+        ]
+        if last_reduction:
+            layers.append(("reduction_3", InceptionReduction(320, 832)))
+        self.features = nn.Sequential(OrderedDict(layers))
+        width = 832 if last_reduction else 320
+        self.classifier = nn.Sequential(
+            nn.Dropout(dropout),
+            *two_affine(width, classifier_hidden, num_classes, dropout)
+            if classifier_hidden
+            else [nn.Linear(width, num_classes)],
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        features = self.features(images)  # [B, 832, 7, 7]
+        return self.classifier(features.mean((2, 3)))
+
+
+def two_affine(inputs: int, hidden: int, outputs: int, dropout: float) -> list[nn.Module]:
+    """Section 5.4's classifier."""
+    return [nn.Linear(inputs, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, outputs)]
+
+
+def bn_relu_conv(inputs: int, outputs: int, kernel: int) -> nn.Sequential:
+    """The pre-activated trio of section 3.1; keeps the size."""
+    return nn.Sequential(
+        nn.BatchNorm2d(inputs),
+        nn.ReLU(),
+        nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=False),
+    )
+
+
+class Residual(nn.Module):
+    """F(x) = x + H(x), H two pre-activated 3x3 convolutions (section 3.1)."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.residual = nn.Sequential(
+            bn_relu_conv(channels, channels, 3), bn_relu_conv(channels, channels, 3)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.residual(x)
+
+
+class ResidualInception(nn.Module):
+    """x plus 1x1, 3x3 and double 3x3 branches behind a bottleneck, brought back by 1x1 (3.2)."""
+
+    def __init__(self, channels: int, bottleneck: int):
+        super().__init__()
+        self.branch1x1 = bn_relu_conv(channels, bottleneck, 1)
+        self.branch3x3 = nn.Sequential(
+            bn_relu_conv(channels, bottleneck, 1), bn_relu_conv(bottleneck, bottleneck, 3)
+        )
+        self.branch3x3dbl = nn.Sequential(
+            bn_relu_conv(channels, bottleneck, 1),
+            bn_relu_conv(bottleneck, bottleneck, 3),
+            bn_relu_conv(bottleneck, bottleneck, 3),
+        )
+        self.expand = bn_relu_conv(3 * bottleneck, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        branches = torch.cat([self.branch1x1(x), self.branch3x3(x), self.branch3x3dbl(x)], dim=1)
+        return x + self.expand(branches)
+
+
+class InceptionReduction(nn.Module):
+    """[B, inputs, H, W] -> [B, outputs, (H - 1) // 2, (W - 1) // 2] (section 3.3).
+
+    Side by side: max pooling, a 3x3 convolution of stride 2, and two 3x3, the second of stride 2.
+    """
+
+    def __init__(self, inputs: int, outputs: int):
+        super().__init__()
+        filters = (outputs - inputs) // 2
+        self.branch3x3 = nn.Sequential(
+            nn.Conv2d(inputs, filters, 3, stride=2, bias=False), nn.BatchNorm2d(filters)
+        )
+        self.branch3x3dbl = nn.Sequential(
+            nn.Conv2d(inputs, filters, 3, padding=1, bias=False),
+            nn.BatchNorm2d(filters),
+            nn.ReLU(),
+            nn.Conv2d(filters, filters, 3, stride=2, bias=False),
+            nn.BatchNorm2d(filters),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        pooled = F.max_pool2d(x, 3, stride=2)
+        return F.relu(torch.cat([pooled, self.branch3x3(x), self.branch3x3dbl(x)], dim=1))
+
+
+def trunk(channels: int) -> nn.Sequential:
+    """T(x): two consecutive residual modules (section 3.4)."""
+    return nn.Sequential(Residual(channels), Residual(channels))
+
+
+class SoftAttention(nn.Module):
+    """F(x) = (1 + M(x)) * T(x), M an hourglass that ends in (0, 1) (section 3.4, figure 4)."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.trunk = trunk(channels)
+        self.hourglass = nn.Sequential(
+            nn.AvgPool2d(2), Residual(channels), nn.AvgPool2d(2), Residual(channels)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        mask = F.interpolate(self.hourglass(x), size=x.shape[2:], mode="bilinear")
+        return (1 + mask.sigmoid()) * self.trunk(x)

@@ -1,0 +1,144 @@
+"""Milani, "The Power of Inception: Tackling the Tiny ImageNet Challenge" (2017), section 3.1.
+
+Inception-v3's layers (Szegedy et al. 2015, "Rethinking the Inception Architecture", figures 5, 6, 7
+and 10), fewer and narrower, for images of 64 px: no side classifier, batch normalization before
+every ReLU, and dropout only in the "Regularized" run (0.2; the "Baseline" has none).
+
+Departures from the paper
+    - Its figure 3(b), the architecture, is not in the text. The grids of 32, 16 and 8 px are
+      chosen next to Inception-v3's 35, 17 and 8, which makes the stem halve the image once.
+    - Number of layers: the stem has 3 convolutions (Inception-v3: 6); 2, 2 and 1 layers of types 1,
+      2 and 3 (3, 4 and 2). "Shallower", each grid still with its own type.
+    - Number of filters: half of Inception-v3's, branch by branch ("narrower").
+    - Both reductions are the "inception dim" layer of figure 4(d). Inception-v3's second one
+      differs, but the paper names a single design.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from headstart.networks.conv_blocks import conv_bn_relu
+
+
+class MiniInception(nn.Module):
+    """[B, 3, 64, 64] float -> logits [B, num_classes]; any size of at least 8 px works."""
+
+    def __init__(self, num_classes: int, dropout: float = 0.0):
+        super().__init__()
+        self.features = nn.Sequential(
+            conv_bn_relu(3, 32, 3),  # 64 px
+            conv_bn_relu(32, 32, 3),
+            conv_bn_relu(32, 64, 3),
+            nn.MaxPool2d(3, stride=2, padding=1),  # 32 px
+            InceptionType1(64, pool_filters=16),  # 128 channels
+            InceptionType1(128, pool_filters=32),  # 144
+            InceptionDim(144, once=(144, 192), twice=(32, 48)),  # 16 px, 384
+            InceptionType2(384, bottleneck=64),  # 384
+            InceptionType2(384, bottleneck=80),  # 384
+            InceptionDim(384, once=(96, 160), twice=(96, 96)),  # 8 px, 640
+            InceptionType3(640),  # 1024
+        )
+        self.dropout = nn.Dropout(dropout)
+        self.classifier = nn.Linear(1024, num_classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        features = self.features(images)  # [B, 1024, 8, 8]
+        return self.classifier(self.dropout(features.mean((2, 3))))
+
+
+class InceptionType1(nn.Module):
+    """Figure 4(a): 1x1, 3x3 and double 3x3 convolutions beside a pooled 1x1. Keeps the size."""
+
+    def __init__(self, inputs: int, pool_filters: int):
+        super().__init__()
+        self.branch3x3 = nn.Sequential(conv_bn_relu(inputs, 24, 1), conv_bn_relu(24, 32, 3))
+        self.branch3x3dbl = nn.Sequential(
+            conv_bn_relu(inputs, 32, 1), conv_bn_relu(32, 48, 3), conv_bn_relu(48, 48, 3)
+        )
+        self.pool = pooled_1x1(inputs, pool_filters)
+        self.branch1x1 = conv_bn_relu(inputs, 32, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat(
+            [self.branch1x1(x), self.branch3x3(x), self.branch3x3dbl(x), self.pool(x)], dim=1
+        )
+
+
+class InceptionType2(nn.Module):
+    """Figure 4(b), n = 7: the n x n kernels of both branches factorised into 1 x n and n x 1."""
+
+    def __init__(self, inputs: int, bottleneck: int, filters: int = 96, n: int = 7):
+        super().__init__()
+        self.branch3x3 = nn.Sequential(
+            conv_bn_relu(inputs, bottleneck, 1),
+            conv_bn_relu(bottleneck, bottleneck, (1, n)),
+            conv_bn_relu(bottleneck, filters, (n, 1)),
+        )
+        self.branch3x3dbl = nn.Sequential(
+            conv_bn_relu(inputs, bottleneck, 1),
+            conv_bn_relu(bottleneck, bottleneck, (1, n)),
+            conv_bn_relu(bottleneck, bottleneck, (n, 1)),
+            conv_bn_relu(bottleneck, bottleneck, (1, n)),
+            conv_bn_relu(bottleneck, filters, (n, 1)),
+        )
+        self.pool = pooled_1x1(inputs, filters)
+        self.branch1x1 = conv_bn_relu(inputs, filters, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat(
+            [self.branch1x1(x), self.branch3x3(x), self.branch3x3dbl(x), self.pool(x)], dim=1
+        )
+
+
+class InceptionType3(nn.Module):
+    """Figure 4(c): 1x3 and 3x1 side by side instead of one after the other; 1024 channels."""
+
+    def __init__(self, inputs: int):
+        super().__init__()
+        self.branch3x3 = conv_bn_relu(inputs, 192, 1)
+        self.once_wide = conv_bn_relu(192, 192, (1, 3))
+        self.once_high = conv_bn_relu(192, 192, (3, 1))
+        self.branch3x3dbl = nn.Sequential(conv_bn_relu(inputs, 224, 1), conv_bn_relu(224, 192, 3))
+        self.twice_wide = conv_bn_relu(192, 192, (1, 3))
+        self.twice_high = conv_bn_relu(192, 192, (3, 1))
+        self.pool = pooled_1x1(inputs, 96)
+        self.branch1x1 = conv_bn_relu(inputs, 160, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        once, twice = self.branch3x3(x), self.branch3x3dbl(x)
+        branches = [
+            self.branch1x1(x),
+            self.once_wide(once),
+            self.once_high(once),
+            self.twice_wide(twice),
+            self.twice_high(twice),
+            self.pool(x),
+        ]
+        return torch.cat(branches, dim=1)
+
+
+class InceptionDim(nn.Module):
+    """Figure 4(d): halves the size, [B, inputs, H, W] -> [B, inputs + filters, H/2, W/2].
+
+    once, twice: filters of the 1x1 and of the 3x3 convolutions in either branch.
+    """
+
+    def __init__(self, inputs: int, once: tuple[int, int], twice: tuple[int, int]):
+        super().__init__()
+        self.branch3x3 = nn.Sequential(
+            conv_bn_relu(inputs, once[0], 1), conv_bn_relu(*once, 3, stride=2)
+        )
+        self.branch3x3dbl = nn.Sequential(
+            conv_bn_relu(inputs, twice[0], 1),
+            conv_bn_relu(*twice, 3),
+            conv_bn_relu(twice[1], twice[1], 3, stride=2),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        pooled = F.max_pool2d(x, 3, stride=2, padding=1)
+        return torch.cat([self.branch3x3(x), self.branch3x3dbl(x), pooled], dim=1)
+
+
+def pooled_1x1(inputs: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(nn.AvgPool2d(3, stride=1, padding=1), conv_bn_relu(inputs, outputs, 1))

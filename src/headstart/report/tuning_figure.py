@@ -1,0 +1,44 @@
+"""The figure of what tune chose from."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from headstart.plotting import save_figure
+from headstart.store.tuning_results import TuningResults
+
+
+def draw_tuning(path: Path, surface: TuningResults) -> None:
+    """One panel a setting: every candidate, the best of each value, and the chosen one."""
+    top1 = 100 * np.array([score.top1 for score in surface.scores])
+    keys = [
+        key
+        for key in surface.settings[0]
+        if len({str(settings[key]) for settings in surface.settings}) > 1
+    ]
+    with save_figure(path, max(4.0, 2.8 * len(keys)), 3.2) as figure:
+        panels = figure.subplots(1, len(keys), sharey=True, squeeze=False)[0]
+        for axes, key in zip(panels, keys, strict=True):
+            values = [settings[key] for settings in surface.settings]
+            x, ticks = _positions(values)
+            axes.plot(x, top1, ".", color="#b0b0b0", label="candidate")
+            at = np.unique(x)
+            axes.plot(at, [np.fmax.reduce(top1[x == one]) for one in at], label="best of each")
+            axes.plot(x[surface.chosen], top1[surface.chosen], "o", color="#c0392b", label="chosen")
+            axes.set_xlabel(key)
+            crowded = len(ticks) > 5
+            labels = [str(value) for value in ticks.values()]
+            axes.set_xticks(list(ticks), labels, rotation=60 if crowded else 0)
+        panels[0].set_ylabel("top-1 accuracy on tune (%)")
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper left", ncols=3)
+
+
+def _positions(values: Sequence[Any]) -> tuple[np.ndarray, dict[float, Any]]:
+    """Values as evenly spaced places, in order where they have one: [N], and each place's value."""
+    distinct = {str(value): value for value in values}
+    numeric = all(isinstance(value, int | float) for value in distinct.values())
+    ordered = sorted(distinct.values()) if numeric else list(distinct.values())
+    place = {str(value): float(index) for index, value in enumerate(ordered)}
+    return np.array([place[str(value)] for value in values]), dict(enumerate(ordered))

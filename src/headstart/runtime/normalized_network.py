@@ -1,0 +1,48 @@
+"""What every device runs: a resize, and the network behind its normalization."""
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from headstart.backbones.loading import Preprocessing
+from headstart.core.errors import UserError
+
+
+class NormalizedNetwork(nn.Module):
+    """The network behind its normalization: [B, S, S, 3] uint8 to [B, D] float32."""
+
+    scale: torch.Tensor
+    shift: torch.Tensor
+
+    def __init__(self, network: nn.Module, preprocessing: Preprocessing) -> None:
+        super().__init__()
+        self.network = network
+        # (x / 255 - mean) / std as one multiplication and one addition
+        mean, std = torch.tensor(preprocessing.mean), torch.tensor(preprocessing.std)
+        self.register_buffer("scale", (1 / (255 * std)).view(3, 1, 1))
+        self.register_buffer("shift", (-mean / std).view(3, 1, 1))
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        x = pixels.permute(0, 3, 1, 2).float()  # [B, 3, S, S], channels_last in memory
+        features = self.network(x * self.scale + self.shift)
+        if features.ndim != 2:
+            raise UserError(
+                f"the network gives {list(features.shape[1:])} an image, not one vector; "
+                f"set `model_args` so that it pools (for most: global_pool: avg)"
+            )
+        return features.float()
+
+
+def resize_pixels(pixels: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
+    """Images [B, s, s, 3] uint8 at the size that the network takes: [B, S, S, 3] uint8."""
+    x = torch.from_numpy(pixels).permute(0, 3, 1, 2)  # [B, 3, s, s] uint8, channels_last
+    return resize_tensor(x, preprocessing).permute(0, 2, 3, 1).contiguous().numpy()
+
+
+def resize_tensor(x: torch.Tensor, preprocessing: Preprocessing) -> torch.Tensor:
+    """[B, 3, s, s] to [B, 3, S, S]; antialiased, which matters where it makes smaller."""
+    size = preprocessing.input_size
+    if x.shape[-1] == size:
+        return x
+    return F.interpolate(x, (size, size), mode=preprocessing.interpolation, antialias=True)

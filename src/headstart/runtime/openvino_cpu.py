@@ -1,0 +1,61 @@
+"""The CPU: OpenVINO's compiled graph."""
+
+import os
+from collections.abc import Callable
+from importlib.util import find_spec
+
+import numpy as np
+import openvino
+import torch
+
+from headstart.backbones.loading import LoadedBackbone
+from headstart.core.devices import supports_bfloat16
+from headstart.core.errors import UserError
+from headstart.runtime.int8_quantization import quantize
+from headstart.runtime.normalized_network import NormalizedNetwork, resize_pixels
+
+HINTS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}
+"""OpenVINO's names for what is computed in, in int8 for what isn't quantized. Without a hint,
+machines with bfloat16 units would compute in less than float32."""
+
+
+class CPURuntime:
+    """All cores, or this process's share of them where torchrun started several."""
+
+    def __init__(self, backbone: LoadedBackbone, batch_size: int, precision: str) -> None:
+        self.batch_size = batch_size
+        self.preprocessing = backbone.preprocessing
+        self.provenance = {"precision": precision}
+        size = backbone.preprocessing.input_size
+        shape = (batch_size, size, size, 3)
+        if precision == "int8":
+            model, self.provenance["quantized"] = quantize(backbone)
+            model.reshape(shape)
+        else:
+            network = NormalizedNetwork(backbone.network, backbone.preprocessing)
+            example = torch.zeros(shape, dtype=torch.uint8)
+            model = openvino.convert_model(torch.export.export(network, (example,)))
+        if precision == "bfloat16":
+            # Kernels of other hardware round otherwise, by more than the canary lets pass.
+            self.provenance["device"] = "cpu"
+        settings = {"INFERENCE_PRECISION_HINT": HINTS[precision]}
+        if neighbors := int(os.environ.get("LOCAL_WORLD_SIZE", 1)) - 1:
+            threads = max(1, (os.cpu_count() or 1) // (neighbors + 1))
+            settings["INFERENCE_NUM_THREADS"] = str(threads)
+        self.compiled = openvino.compile_model(model, "CPU", settings)
+        self.width = self.compiled.output(0).shape[1]
+
+    @staticmethod
+    def check(precision: str) -> None:
+        if precision == "bfloat16" and not supports_bfloat16(torch.device("cpu")):
+            raise UserError(
+                "precision bfloat16 needs a CPU with AVX512-BF16 or AMX-BF16, and this one has "
+                "neither; set float32 or int8 in zoo"
+            )
+        if precision == "int8" and find_spec("nncf") is None:
+            raise UserError("precision int8 needs NNCF; install it with `uv sync --extra int8`")
+
+    def submit(self, pixels: np.ndarray) -> Callable[[], np.ndarray]:
+        """Computes at once: there is no other device that could wait for the cores."""
+        features = self.compiled(resize_pixels(pixels, self.preprocessing))[0]
+        return lambda: features

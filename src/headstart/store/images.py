@@ -1,0 +1,51 @@
+"""images.h5 as later stages read it: square images of one size, their digests, splits and boxes."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from headstart.core.hdf5_files import get_dataset, open_hdf5
+from headstart.store.examples import Examples, Split, read_examples
+
+
+@dataclass(frozen=True)
+class Images:
+    """An open images.h5.
+
+    pixels: [N, S, S, 3] uint8, on disk: slice it. digests: [N, 32] uint8. splits: [N] names.
+    boxes: [N, 4] float32, x0, y0, x1, y1 in stored px, NaN where there is none.
+    """
+
+    pixels: h5py.Dataset
+    digests: np.ndarray
+    splits: np.ndarray
+    boxes: np.ndarray
+    examples: Examples
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def rows(self, split: Split) -> np.ndarray:
+        """The positions of a split's images, ascending: [M] int64."""
+        return np.flatnonzero(self.splits == split)
+
+
+@contextmanager
+def open_images(path: Path) -> Iterator[Images]:
+    """The images at `path`, as long as the block lasts.
+
+    Raises:
+        UserError: the file is missing or was not written by `resize`.
+    """
+    with open_hdf5(path) as file:
+        yield Images(
+            pixels=get_dataset(file, "pixels"),
+            digests=get_dataset(file, "digest")[:],
+            splits=get_dataset(file, "split")[:].astype(str),
+            boxes=get_dataset(file, "box")[:],
+            examples=read_examples(file),
+        )

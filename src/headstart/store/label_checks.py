@@ -1,0 +1,25 @@
+"""Whether there is anything to learn from."""
+
+import numpy as np
+
+from headstart.core.errors import UserError
+from headstart.store.examples import Examples
+
+SHOWN_CLASSES = 12
+
+
+def validate_classes(train: Examples) -> None:
+    """train: the training images alone, all labeled.
+
+    Raises:
+        UserError: there is one class only, or a class that no image is of.
+    """
+    classes = train.classes
+    if len(classes) < 2:
+        raise UserError(f"the only class is '{classes[0].name}'; it takes two to tell apart")
+    counts = np.bincount(train.labels, minlength=len(classes))
+    if empty := [classes[i].name for i in np.flatnonzero(counts == 0)]:
+        raise UserError(
+            f"{len(empty)} classes have no training images: {', '.join(empty[:SHOWN_CLASSES])}"
+            f"{', …' if len(empty) > SHOWN_CLASSES else ''}; add images or remove the classes"
+        )

@@ -1,0 +1,63 @@
+"""Accuracy against the number of training images a class: a table a run, one figure of all runs."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from headstart.core.atomic_files import read_tsv, tsv_writer
+from headstart.core.errors import UserError
+
+
+class LearningCurvePoint(NamedTuple):
+    """Heads that were trained on at most `images_per_class` images of each class.
+
+    train_images: how many that are in all. top1: on the whole images of val, the mean over
+    `subsets` random choices of training images. low, high: its bootstrap interval over val images.
+    lowest, highest: its range over the subsets.
+    """
+
+    images_per_class: int
+    train_images: int
+    subsets: int
+    top1: float
+    low: float
+    high: float
+    lowest: float
+    highest: float
+
+
+LearningCurve = list[LearningCurvePoint]
+
+
+def write_learning_curve(path: Path, curve: LearningCurve) -> None:
+    """A row a point, tab-separated, with a header."""
+    with tsv_writer(path) as table:
+        table.writerow(LearningCurvePoint._fields)
+        table.writerows(map(_texts, curve))
+
+
+def load_learning_curves(folder: Path, runs: Sequence[str]) -> dict[str, LearningCurve]:
+    """The curves of `runs` from `<run>.tsv` each, and of no other run that once was active.
+
+    Raises:
+        UserError: one of them is missing.
+    """
+    curves = {}
+    for run in runs:
+        path = folder / f"{run}.tsv"
+        if not path.exists():
+            raise UserError(f"run {run} has no learning curve at {path}; `dvc repro` makes it")
+        rows = [list(row.values()) for row in read_tsv(path)]
+        curves[run] = [LearningCurvePoint(*map(int, row[:3]), *map(float, row[3:])) for row in rows]
+    return curves
+
+
+def write_learning_curves(path: Path, curves: Mapping[str, LearningCurve]) -> None:
+    """One table of all runs; its header alone where there is none."""
+    with tsv_writer(path) as table:
+        table.writerow(["run", *LearningCurvePoint._fields])
+        table.writerows([run, *_texts(point)] for run, curve in curves.items() for point in curve)
+
+
+def _texts(point: LearningCurvePoint) -> list[Any]:
+    return [*point[:3], *(f"{value:.5f}" for value in point[3:])]

@@ -1,0 +1,53 @@
+"""Predictions: the junction where heads, fine-tuned and from-scratch models meet.
+
+Evaluation, calibration, ensembles, error analysis and comparison read these and never a model.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from headstart.core.hdf5_files import create_hdf5, get_dataset, open_hdf5, read_json, write_json
+from headstart.store.examples import Examples, read_examples, write_examples
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """One model's scores for one split.
+
+    logits: [N, V, C] float32, before any softmax. views: V names (headstart.views). passes: what
+    the model cost, in images (where there are several views, in views) through the network.
+    """
+
+    logits: np.ndarray
+    views: list[str]
+    examples: Examples
+    passes: int
+
+
+def save_predictions(path: Path, predictions: Predictions) -> None:
+    logits = predictions.logits
+    assert logits.ndim == 3
+    assert logits.dtype == np.float32
+    assert logits.shape[1] == len(predictions.views)
+    with create_hdf5(path) as file:
+        file.create_dataset("logits", data=logits)
+        write_json(file, "views", predictions.views)
+        write_json(file, "passes", predictions.passes)
+        write_examples(file, predictions.examples)
+
+
+def load_predictions(path: Path) -> Predictions:
+    """The predictions at `path`.
+
+    Raises:
+        UserError: the file is missing or was not written by `predict`.
+    """
+    with open_hdf5(path) as file:
+        return Predictions(
+            logits=get_dataset(file, "logits")[:],
+            views=read_json(file, "views"),
+            examples=read_examples(file),
+            passes=read_json(file, "passes"),
+        )

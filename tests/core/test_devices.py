@@ -1,0 +1,41 @@
+"""A device by its name."""
+
+import pytest
+import torch
+
+from headstart.core.devices import own_gpu, resolve_device
+from headstart.core.errors import UserError
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_auto_is_the_gpu_where_there_is_one(there: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: there)
+    monkeypatch.setattr("shutil.which", lambda _: None)
+    assert resolve_device("auto", "finetune").type == ("cuda" if there else "cpu")
+    assert resolve_device("cpu", "finetune").type == "cpu"
+
+
+def test_a_missing_gpu_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UserError, match=r"^finetune\.device is cuda.*auto or cpu$"):
+        resolve_device("cuda", "finetune")
+
+
+def test_a_gpu_that_torch_cannot_use_is_never_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr("shutil.which", lambda _: "/usr/bin/nvidia-smi")
+    with pytest.raises(
+        UserError, match=r"a GPU here that torch can't use.*finetune\.device to cpu"
+    ):
+        resolve_device("auto", "finetune")
+    assert resolve_device("cpu", "finetune").type == "cpu"
+
+
+def test_more_processes_than_gpus_name_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: None)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert own_gpu() == torch.device("cuda", 1)
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    with pytest.raises(UserError, match="than the 2 GPUs of this host; lower `processes`"):
+        own_gpu()

@@ -1,0 +1,67 @@
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headstart.core.errors import UserError
+from headstart.data.manifest import Entry, Manifest, load_manifest, save_manifest
+from headstart.store.examples import SPLITS, ClassLabel
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=10)
+ENTRIES = st.builds(
+    Entry,
+    id=TEXT,
+    split=st.sampled_from(SPLITS),
+    label=st.none() | st.integers(0, 9),
+    width=st.integers(1, 9999),
+    height=st.integers(1, 9999),
+    box=st.none() | st.tuples(*[st.integers(-9, 999)] * 4),
+)
+MANIFESTS = st.builds(
+    Manifest,
+    classes=st.lists(st.builds(ClassLabel, id=TEXT, name=TEXT)),
+    entries=st.lists(ENTRIES, unique_by=lambda entry: entry.id),
+)
+
+
+@given(MANIFESTS)
+def test_comes_back_as_it_was(tmp_path_factory: pytest.TempPathFactory, made: Manifest):
+    path = tmp_path_factory.mktemp("manifest") / "new" / "manifest.jsonl"
+    save_manifest(path, made)
+    assert load_manifest(path) == made
+    assert [file.name for file in path.parent.iterdir()] == ["manifest.jsonl"]
+
+
+def test_one_readable_line_an_image(tmp_path: Path):
+    path = tmp_path / "manifest.jsonl"
+    entry = Entry("val/kün/ö.png", "val", 0, 4, 3, (0, 1, 2, 3))
+    save_manifest(path, Manifest([ClassLabel("kün", "kün")], [entry]))
+    assert path.read_bytes().decode() == (
+        '{"classes": [["kün", "kün"]]}\n'
+        '{"id": "val/kün/ö.png", "split": "val", "label": 0, "width": 4, "height": 3, '
+        '"box": [0, 1, 2, 3]}\n'
+    )
+
+
+def test_an_id_twice_is_an_error(tmp_path: Path):
+    path = tmp_path / "manifest.jsonl"
+    save_manifest(path, Manifest([], [Entry("a/1.png", "val", 0, 4, 3)]))
+    path.write_text(path.read_text() + path.read_text().splitlines()[1] + "\n")
+    with pytest.raises(UserError, match=r"1 ids stand for more than one image: 'a/1\.png'"):
+        load_manifest(path)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{}\n", b"PK\x03\x04", b'{"classes": []}\n{"id": 1}\n', b"\xff"]
+)
+def test_what_is_no_manifest(tmp_path: Path, content: bytes):
+    path = tmp_path / "manifest.jsonl"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="is no manifest; delete it and run `dvc repro`"):
+        load_manifest(path)
+
+
+def test_a_missing_manifest(tmp_path: Path):
+    with pytest.raises(UserError, match="is missing; `dvc repro` makes it"):
+        load_manifest(tmp_path / "manifest.jsonl")

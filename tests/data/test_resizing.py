@@ -1,0 +1,153 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headstart.core.errors import UserError
+from headstart.data.manifest import Entry, Manifest
+from headstart.data.resizing import (
+    BLOCK,
+    pixel_digest,
+    stored_box,
+    stored_side,
+    to_square,
+    write_images,
+)
+from headstart.store.examples import ClassLabel
+from headstart.store.images import open_images
+from tests.pictures import encoded, noise
+
+CLASSES = [ClassLabel("a", "a"), ClassLabel("b", "b")]
+
+
+def triangle_filtered(pixels: np.ndarray, side: int) -> np.ndarray:
+    """[S, S, 3] to [side, side, 3] by a triangle as wide as the reduction, from its definition."""
+    size = len(pixels)
+    scale = max(size / side, 1)
+    centers = (np.arange(side) + 0.5) * size / side
+    weights = np.maximum(0, 1 - np.abs(np.arange(size) + 0.5 - centers[:, None]) / scale)
+    weights /= weights.sum(1, keepdims=True)
+    return np.einsum("ih,jw,hwc->ijc", weights, weights, pixels)
+
+
+@pytest.mark.parametrize(("size", "side"), [(64, 32), (50, 17), (20, 33), (9, 8)])
+def test_resizing_is_the_antialiased_triangle_filter(size: int, side: int):
+    pixels = noise(size, size)
+    resized = to_square(pixels, side, "crop")
+    np.testing.assert_allclose(resized, triangle_filtered(pixels, side), atol=1)
+
+
+def test_the_center_square_is_cropped_before_resizing():
+    pixels = noise(31, 20)
+    center = to_square(pixels[:, 5:25], 8, "crop")
+    np.testing.assert_array_equal(to_square(pixels, 8, "crop"), center)
+    assert not np.array_equal(to_square(pixels, 8, "stretch"), center)
+
+
+def test_an_image_of_that_side_is_untouched():
+    pixels = noise(16, 16)
+    for fit in ("crop", "stretch"):
+        np.testing.assert_array_equal(to_square(pixels, 16, fit), pixels)
+    wide = noise(19, 16)
+    np.testing.assert_array_equal(to_square(wide, 16, "crop"), wide[:, 1:17])
+
+
+def test_small_images_are_stored_as_they_are():
+    entries = [Entry("a", "train", 0, 64, 64), Entry("b", "train", 0, 50, 640)]
+    assert stored_side(entries, 299) == 64
+    assert stored_side(entries, 32) == 32
+    assert stored_side([*entries, Entry("c", "val", 0, 400, 300)], 299) == 299
+
+
+@given(
+    size=st.tuples(st.integers(20, 90), st.integers(20, 90)),
+    corners=st.tuples(*[st.floats(0, 1)] * 4),
+    fit=st.sampled_from(["crop", "stretch"]),
+)
+def test_a_box_lies_where_its_pixels_go(size, corners, fit):
+    width, height = size
+    x0, x1 = sorted(round(c * width) for c in corners[:2])
+    y0, y1 = sorted(round(c * height) for c in corners[2:])
+    mask = np.zeros((height, width, 3), np.uint8)
+    mask[y0:y1, x0:x1] = 255
+    side = 40
+    stored = to_square(mask, side, fit)[..., 0]
+    box = stored_box(Entry("", "val", 0, width, height, (x0, y0, x1, y1)), side, fit)
+    if np.isnan(box).any():
+        assert stored.max() == 0
+        return
+    assert (box >= 0).all()
+    assert (box <= side).all()
+    # The filter reaches one pixel of the coarser of the two grids.
+    blur = 1 + max(1, side / min(size))
+    ys, xs = np.nonzero(stored)
+    for found, low, high in ((xs, box[0], box[2]), (ys, box[1], box[3])):
+        assert found.min(initial=side) + 1 >= low - blur
+        assert found.max(initial=0) <= high + blur
+    left, top = np.ceil(box[:2] + blur * (box[:2] > 0)).astype(int)
+    right, bottom = np.floor(box[2:] - blur * (box[2:] < side)).astype(int)
+    assert (stored[top : max(top, bottom), left : max(left, right)] == 255).all()
+
+
+def case(count: int) -> tuple[Manifest, dict[str, bytes]]:
+    pixels = [noise(10, 8, seed) for seed in range(count)]
+    splits = ("train", "tune", "val", "test")
+    entries = [
+        Entry(
+            f"ö/{i}",
+            splits[i % 4],
+            None if i % 4 == 3 else i % 2,
+            10,
+            8,
+            (1, 2, 9, 8) if i % 3 else None,
+        )
+        for i in range(count)
+    ]
+    return Manifest(CLASSES, entries), {f"ö/{i}": encoded(p) for i, p in enumerate(pixels)}
+
+
+@pytest.mark.parametrize("count", [1, BLOCK, BLOCK + 1, 2 * BLOCK + 7])
+def test_every_row_is_its_image(tmp_path: Path, count: int):
+    manifest, files = case(count)
+    path = tmp_path / "images.h5"
+    assert write_images(path, manifest, files.__getitem__, 299, "crop", 1000) == 8
+    with open_images(path) as stored:
+        assert len(stored) == count
+        assert stored.pixels.shape == (count, 8, 8, 3)
+        assert stored.pixels.chunks is None
+        for i, entry in enumerate(manifest.entries):
+            pixels = noise(10, 8, i)[:, 1:9]
+            np.testing.assert_array_equal(stored.pixels[i], pixels)
+            assert stored.digests[i].tobytes() == pixel_digest(pixels)
+            assert stored.examples.labels[i] == (-1 if entry.label is None else entry.label)
+        assert stored.examples.ids == [entry.id for entry in manifest.entries]
+        assert stored.examples.classes == CLASSES
+        np.testing.assert_array_equal(stored.rows("tune"), np.arange(1, count, 4))
+        boxes = [[0, 2, 8, 8] if i % 3 else [np.nan] * 4 for i in range(count)]
+        np.testing.assert_array_equal(stored.boxes, np.array(boxes, np.float32))
+
+
+def test_equal_images_give_equal_bytes(tmp_path: Path):
+    manifest, files = case(9)
+    for name in ("one.h5", "two.h5"):
+        write_images(tmp_path / name, manifest, files.__getitem__, 6, "stretch", 1000)
+    assert (tmp_path / "one.h5").read_bytes() == (tmp_path / "two.h5").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "ö/2: the file is empty, since `prepare` ran; run it again"),
+        (encoded(noise(8, 10)), "ö/2 has changed since `prepare` ran; run it again"),
+    ],
+)
+def test_an_image_that_changed_stops_it_and_leaves_nothing(
+    tmp_path: Path, data: bytes, message: str
+):
+    manifest, files = case(9)
+    files["ö/2"] = data
+    with pytest.raises(UserError, match=message):
+        write_images(tmp_path / "images.h5", manifest, files.__getitem__, 6, "crop", 1000)
+    assert list(tmp_path.iterdir()) == []

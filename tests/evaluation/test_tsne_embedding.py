@@ -1,0 +1,81 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from headstart.core.errors import UserError
+from headstart.evaluation.tsne_embedding import find_classes, project_features, select_images
+from headstart.report.tsne_figure import draw_tsne
+from headstart.store.examples import ClassLabel
+from headstart.store.features import Features
+from tests import cases
+
+CLASSES = cases.examples(4).classes
+
+
+def features(n: int = 80, classes: int = 4) -> Features:
+    """Three views; only the whole one, which is not the first, tells the classes apart."""
+    of = cases.examples(n, classes=classes)
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(n, 3, 64))
+    values[:, 1] += 6 * np.eye(classes, 64)[of.labels]
+    return Features(values.astype(np.float16), ["top_left", "whole", "top_right"], of, {})
+
+
+@pytest.mark.parametrize(
+    "name", ["n00000001", "sports car, sport car", "sport car", "Sports Car", " sports car "]
+)
+def test_a_class_has_many_names(name: str):
+    assert find_classes([name], CLASSES) == [1]
+
+
+def test_no_name_means_all_and_one_twice_means_once():
+    assert find_classes([], CLASSES) == [0, 1, 2, 3]
+    assert find_classes(["plunger", "convertible", "plumber's helper"], CLASSES) == [2, 0]
+
+
+def test_an_unknown_class_is_answered_with_the_nearest():
+    with pytest.raises(UserError, match=r"no class 'Egyptain cat'; did you mean 'egyptian cat'\?"):
+        find_classes(["Egyptain cat"], CLASSES)
+
+
+def test_an_ambiguous_name_is_answered_with_the_ids():
+    classes = [ClassLabel("n1", "crane"), ClassLabel("n2", "crane")]
+    with pytest.raises(UserError, match=r"'crane' names several classes; give one of n1, n2"):
+        find_classes(["crane"], classes)
+    assert find_classes(["n2"], classes) == [1]
+
+
+def test_selects_so_many_of_each_class_in_the_order_asked_for():
+    labels = np.array([0, 1, 0, 1, 0, 2])
+    np.testing.assert_array_equal(select_images(labels, [2, 0], 2), [5, 0, 2])
+
+
+def test_classes_that_differ_in_the_whole_view_come_apart():
+    points, labels = project_features(features(), [], 100, perplexity=10, seed=0)
+    assert points.shape == (80, 2)
+    centers = np.stack([points[labels == c].mean(0) for c in range(4)])
+    nearest = np.linalg.norm(points[:, None] - centers, axis=-1).argmin(1)
+    assert (nearest == labels).mean() > 0.95
+
+
+def test_one_seed_one_result():
+    first, _ = project_features(features(40), ["plunger", "convertible"], 100, perplexity=5, seed=1)
+    again, _ = project_features(features(40), ["plunger", "convertible"], 100, perplexity=5, seed=1)
+    np.testing.assert_array_equal(first, again)
+
+
+def test_too_high_a_perplexity_names_the_fix():
+    with pytest.raises(UserError, match=r"perplexity 30 needs more than 30 images, and there are"):
+        project_features(features(20), [], 100, perplexity=30, seed=0)
+
+
+@pytest.mark.parametrize("classes", [4, 20, 60])
+def test_figure_names_every_class_and_is_the_same_twice(tmp_path: Path, classes: int):
+    of = cases.examples(3 * classes, classes=classes)
+    points = np.random.default_rng(0).normal(size=(3 * classes, 2))
+    for name in ("one.svg", "two.svg"):
+        draw_tsne(points, of.labels, of.classes, tmp_path / name)
+    drawn = (tmp_path / "one.svg").read_text()
+    assert all(f">{label.name.split(',')[0]}<" in drawn for label in of.classes)
+    assert drawn == (tmp_path / "two.svg").read_text()

@@ -1,0 +1,125 @@
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from headstart.heads.feature_batches import (
+    FeatureBatches,
+    InMemoryBatches,
+    StreamedBatches,
+    make_batches,
+)
+from headstart.heads.fitted_head import Standardization
+from headstart.heads.fitting import fit_head
+from headstart.store.features import Features, FeaturesOnDisk, open_features, whole_view
+from tests.heads import blobs
+
+CPU = torch.device("cpu")
+
+
+def numbered(images: int, views: int) -> Features:
+    """Column 0 is the image's number, column 1 the view's."""
+    made = blobs.features(images, views=views, width=3, dtype=np.float32)
+    made.values[..., 0] = np.arange(images)[:, None]
+    made.values[..., 1] = np.arange(views)
+    return made
+
+
+@contextmanager
+def streamed(folder: Path, made: Features, limit: int) -> Iterator[Features]:
+    blobs.save(folder / "train.h5", made)
+    with open_features(folder / "train.h5", limit) as found:
+        yield found
+
+
+@given(
+    images=st.integers(1, 300),
+    views=st.integers(1, 3),
+    batch_size=st.integers(1, 90),
+    limit=st.integers(0, 3000),
+)
+@settings(deadline=None, max_examples=25)
+def test_an_epoch_is_every_image_once(
+    tmp_path_factory: pytest.TempPathFactory, images: int, views: int, batch_size: int, limit: int
+):
+    made = numbered(images, views)
+
+    def check(found: FeatureBatches) -> None:
+        order = torch.Generator().manual_seed(0)
+        batches = list(found.shuffled(batch_size, order))
+        assert [len(x) for x, _ in batches[:-1]] == [batch_size] * (len(batches) - 1)
+        x, labels = torch.cat([x for x, _ in batches]), torch.cat([y for _, y in batches])
+        assert sorted(x[:, 0].tolist()) == list(range(images))
+        np.testing.assert_array_equal(labels, made.examples.labels[x[:, 0].int()])
+        assert set(x[:, 1].tolist()) <= set(range(views))
+        again = torch.cat([x for x, _ in found.shuffled(batch_size, order)])
+        if images > 50:
+            assert not torch.equal(x, again)
+            assert len(x[:, 1].unique()) == views
+        in_order = torch.cat([x for x, _ in found.whole(batch_size)])
+        np.testing.assert_array_equal(in_order.numpy(), made.values[:, 0])
+
+    identity = Standardization.identity(3)
+    check(InMemoryBatches(made, identity, CPU))
+    with streamed(tmp_path_factory.mktemp("features"), made, limit) as found:
+        if isinstance(found.values, FeaturesOnDisk):
+            check(StreamedBatches(found, identity, CPU))
+
+
+def test_what_fits_is_held_and_the_rest_is_streamed(tmp_path: Path):
+    made = numbered(100, 2)
+    for limit, kind in (
+        (None, InMemoryBatches),
+        (made.values.nbytes, InMemoryBatches),
+        (2000, StreamedBatches),
+    ):
+        blobs.save(tmp_path / "train.h5", made)
+        with open_features(tmp_path / "train.h5", limit) as found:
+            assert type(make_batches(found, Standardization.identity(3), CPU)) is kind
+
+
+def test_streaming_holds_no_more_than_its_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    made = numbered(5000, 1)
+    held = []
+    join = torch.cat
+
+    def watched(parts: Any) -> Any:
+        joined = join(parts)
+        held.append(joined.nbytes)
+        return joined
+
+    monkeypatch.setattr(torch, "cat", watched)
+    with streamed(tmp_path, made, 20_000) as found:
+        list(
+            StreamedBatches(found, Standardization.identity(3), CPU).shuffled(32, torch.Generator())
+        )
+    assert 5_000 < max(held) <= 20_000
+
+
+@pytest.mark.parametrize("recipe", [blobs.linear(), blobs.recipe("lda", shrinkages=[0.1, 0.5])])
+def test_streamed_features_train_as_well(tmp_path: Path, recipe: Any):
+    shape: dict[str, Any] = {"width": 64, "classes": 10, "distance": 0.4, "views": 2}
+    train = blobs.features(1000, **shape)
+    tune = blobs.features(1000, split="tune", **shape | {"views": 1})
+    in_memory = fit_head(recipe, train, tune)
+    with streamed(tmp_path, train, train.values.nbytes // 8) as found:
+        from_file = fit_head(recipe, found, tune)
+    # Binomial noise of 1,000 images bounds the difference from above: both see the same ones.
+    assert abs(in_memory.score.top1 - from_file.score.top1) < 2 * np.sqrt(0.25 / 1000)
+    assert in_memory.score.top1 > 0.5
+
+
+def test_the_whole_view_alone(tmp_path: Path):
+    made = numbered(20, 3)
+    with streamed(tmp_path, made, 10) as found:
+        for features in (made, found):
+            alone = whole_view(features)
+            assert alone.values.shape == (20, 1, 3)
+            assert alone.views == ["whole"]
+            np.testing.assert_array_equal(alone.values[2:5], made.values[2:5, :1])

@@ -1,0 +1,83 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from headstart.core.errors import UserError
+from headstart.heads.fitting import fit_head
+from headstart.store.features import Features
+from tests.heads import blobs
+
+TUNE = blobs.features(40, split="tune")
+
+
+def test_linear_keeps_up_with_logistic_regression():
+    shape = {"classes": 10, "width": 64, "distance": 0.5}
+    train, tune, val = (
+        blobs.features(n, split=split, **shape)
+        for n, split in ((600, "train"), (200, "tune"), (1000, "val"))
+    )
+    ours = fit_head(
+        blobs.linear(epochs=15, learning_rate=0.001, weight_decay=0.01), train, tune
+    ).head
+    theirs = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=500))
+    theirs.fit(train.values[:, 0].astype(np.float32), train.examples.labels)
+    reference = theirs.score(val.values[:, 0].astype(np.float32), val.examples.labels)
+    top1 = (ours.logits(val)[:, 0].argmax(1) == val.examples.labels).mean()
+    # Half of a 95 % interval of n = 1000, as the tests of real data have it.
+    assert top1 > reference - 1.96 * np.sqrt(reference * (1 - reference) / 1000)
+    assert 0.5 < reference < 0.99
+
+
+@pytest.mark.parametrize(("train_views", "passes"), [("whole", 60 + 40), ("all", 3 * 60 + 40)])
+def test_a_head_costs_the_features_that_it_looked_at(train_views: str, passes: int):
+    tune = blobs.features(40, views=3, split="tune")
+    recipe = blobs.recipe("ridge", strengths=[1.0, 10.0], train_views=train_views)
+    train = blobs.features(60, views=3)
+    assert fit_head(recipe, train, tune).head.passes == passes
+
+    two = {"concatenation": [{"weights": "a"}, {"weights": "b"}]}
+    train, tune = (replace(features, provenance=two) for features in (train, tune))
+    assert fit_head(recipe, train, tune).head.passes == 2 * passes
+
+
+def test_a_class_without_training_images_is_named():
+    train = blobs.features(60)
+    labels = np.where(train.examples.labels == 2, 1, train.examples.labels)
+    with pytest.raises(UserError, match="no training images: plunger, plumber's helper; add"):
+        fit_head(blobs.linear(), blobs.with_labels(train, labels), TUNE)
+
+
+def test_one_class_only():
+    with pytest.raises(UserError, match="the only class is 'convertible'"):
+        fit_head(blobs.linear(), blobs.features(classes=1), blobs.features(classes=1, split="tune"))
+
+
+def test_unlabeled_images():
+    train = blobs.features(60)
+    unlabeled = blobs.with_labels(train, np.full(60, -1))
+    with pytest.raises(UserError, match="train holds no or unlabeled images"):
+        fit_head(blobs.linear(), unlabeled, TUNE)
+
+
+@pytest.mark.parametrize("split", ["train", "tune"])
+def test_features_that_are_not_finite(split: str):
+    made = {"train": blobs.features(60), "tune": blobs.features(40, split="tune")}
+    made[split].values[7, 0, 0] = np.nan
+    with pytest.raises(UserError, match=rf"'{split}/images/{split}_7.JPEG' are NaN or infinite"):
+        fit_head(blobs.linear(), made["train"], made["tune"])
+
+
+@pytest.mark.parametrize(
+    "stale",
+    [
+        replace(TUNE, provenance=TUNE.provenance | {"weights": "abab"}),
+        replace(TUNE, examples=replace(TUNE.examples, classes=TUNE.examples.classes[::-1])),
+    ],
+)
+def test_train_and_tune_of_two_extractions(stale: Features):
+    with pytest.raises(UserError, match="don't belong together"):
+        fit_head(blobs.linear(), blobs.features(60), stale)

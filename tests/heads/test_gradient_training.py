@@ -1,0 +1,233 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.utils.class_weight import compute_class_weight
+from torch import nn
+from torch.nn import functional as F
+
+from headstart.core.errors import UserError
+from headstart.heads import gradient_training
+from headstart.heads.class_weights import class_weights
+from headstart.heads.fitting import fit_head
+from headstart.heads.gradient_training import MetricSums, loss_gradient_, smoothed_cross_entropy
+from headstart.heads.stacked_mlp import StackedMLP
+from tests import cases
+from tests.heads import blobs
+
+
+def test_the_loss_is_eq_1_by_hand():
+    # K = 4, eps = 0.1: q = 0.1 / 4 + 0.9 at the label, 0.1 / 4 elsewhere.
+    logits = torch.log(torch.tensor([[[0.7, 0.1, 0.1, 0.1]]]))
+    losses, _ = smoothed_cross_entropy(
+        logits, torch.tensor([0]), torch.tensor([0.1]), torch.ones(1)
+    )
+    by_hand = -(0.925 * np.log(0.7) + 3 * 0.025 * np.log(0.1))
+    assert losses.item() == pytest.approx(by_hand, rel=1e-6)
+
+
+@given(
+    batch=st.integers(1, 5),
+    smoothing=st.lists(st.floats(0, 0.95), min_size=1, max_size=3),
+    classes=st.integers(2, 6),
+    seed=st.integers(0, 99),
+)
+@settings(deadline=None, max_examples=30)
+def test_loss_and_gradient_are_torch_s(batch: int, smoothing: list[float], classes: int, seed: int):
+    draw = torch.Generator().manual_seed(seed)
+    logits = 3 * torch.randn(batch, len(smoothing), classes, generator=draw)
+    labels = torch.randint(classes, (batch,), generator=draw)
+    losses, slope = smoothed_cross_entropy(
+        logits, labels, torch.tensor(smoothing), torch.ones(batch)
+    )
+    for m, eps in enumerate(smoothing):
+        z = logits[:, m].clone().requires_grad_()
+        torch.testing.assert_close(
+            losses[:, m], F.cross_entropy(z, labels, label_smoothing=eps, reduction="none").detach()
+        )
+        F.cross_entropy(z, labels, label_smoothing=eps).backward()
+        torch.testing.assert_close(slope[:, m] / batch, z.grad, rtol=1e-4, atol=1e-6)
+
+
+def test_training_is_torch_s_own_adam_loss_and_decay():
+    """The same batches through nn.Linear, CrossEntropyLoss, Adam and ExponentialLR."""
+    train, tune = blobs.features(90, views=2), blobs.features(40, split="tune")
+    recipe = blobs.linear(epochs=3, standardize=False, train_views="all")
+    fitted = fit_head(recipe, train, tune)
+
+    layer = nn.Linear(train.width, 4)
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    loss_of = nn.CrossEntropyLoss(label_smoothing=0.1)
+    adam = torch.optim.Adam(
+        [{"params": layer.weight, "weight_decay": 0.001}, {"params": layer.bias}], lr=0.01
+    )
+    decay = torch.optim.lr_scheduler.ExponentialLR(adam, 0.9)
+    order = torch.Generator().manual_seed(0)
+    for _ in range(3):
+        images = torch.randperm(90, generator=order)
+        views = torch.randint(2, (90,), generator=order)
+        for batch in torch.arange(90).split(32):
+            x = torch.from_numpy(train.values)[images[batch], views[batch]].float()
+            loss = loss_of(layer(x), torch.from_numpy(train.examples.labels)[images[batch]])
+            adam.zero_grad()
+            loss.backward()
+            adam.step()
+        decay.step()
+    tensors = fitted.head.model.tensors()
+    np.testing.assert_allclose(tensors["weight"], layer.weight.detach(), rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(tensors["bias"], layer.bias.detach(), rtol=1e-3, atol=1e-5)
+
+    x = torch.from_numpy(tune.values[:, 0]).float()
+    labels = torch.from_numpy(tune.examples.labels)
+    assert fitted.curve[-1].tune_loss == pytest.approx(loss_of(layer(x), labels).item(), rel=1e-3)
+    assert fitted.curve[-1].tune_top1 == pytest.approx(
+        (layer(x).argmax(1) == labels).float().mean().item()
+    )
+
+
+def test_balanced_classes_weigh_as_scikit_learn_s():
+    logits, labels = torch.randn(6, 1, 3), torch.tensor([0, 0, 0, 0, 1, 2])
+    examples = replace(cases.examples(6, classes=3), labels=labels.numpy())
+    weights = class_weights("balanced", examples)
+    np.testing.assert_allclose(
+        weights, compute_class_weight("balanced", classes=np.arange(3), y=labels.numpy())
+    )
+    of_images = torch.from_numpy(weights).float()[labels]
+    losses, _ = smoothed_cross_entropy(logits, labels, torch.zeros(1), of_images)
+    by_hand = F.cross_entropy(logits[:, 0], labels, reduction="none") * of_images
+    torch.testing.assert_close(losses[:, 0], by_hand)
+    # The mean over all images is torch's own weighted mean.
+    torch_s = F.cross_entropy(logits[:, 0], labels, weight=torch.from_numpy(weights).float())
+    torch.testing.assert_close(losses.mean(), torch_s)
+
+
+def test_balanced_training_favors_the_rare_class():
+    train, tune = blobs.features(400, distance=0.3), blobs.features(200, split="tune", distance=0.3)
+    kept = np.flatnonzero((train.examples.labels != 3) | (np.arange(400) < 20))
+    rare = replace(train, values=train.values[kept], examples=train.examples[kept])
+    recalls = []
+    for weights in ("none", "balanced"):
+        head = fit_head(blobs.linear(class_weights=weights), rare, tune).head
+        of_rare = head.logits(tune)[:, 0].argmax(1)[tune.examples.labels == 3]
+        recalls.append((of_rare == 3).mean())
+    assert recalls[1] > recalls[0] + 0.1
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh", "gelu"])
+def test_networks_give_the_logits_of_their_models(activation: str):
+    network = StackedMLP(2, [5, 7, 6, 3], activation, 0.5, 0, torch.device("cpu"))
+    with torch.no_grad():
+        for tensor in (*network.weights, *network.biases):
+            tensor.copy_(torch.randn(tensor.shape))
+    x = torch.randn(4, 5)
+    logits = network(x, training=False).detach()
+    for m, model in enumerate(network.models()):
+        np.testing.assert_allclose(model(x.numpy()), logits[:, m], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+@pytest.mark.parametrize("hidden", [[], [7], [7, 6]])
+def test_gradients_are_autograd_s_in_slices_and_smaller_batches(
+    hidden: list[int], dropout: float, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(gradient_training, "SLICE", 30)
+    cpu = torch.device("cpu")
+    draw = torch.Generator().manual_seed(0)
+    smoothing = torch.tensor([0.0, 0.1, 0.4])
+    network, theirs = (StackedMLP(3, [5, *hidden, 4], "tanh", dropout, 0, cpu) for _ in range(2))
+    for ours, copy in zip(
+        (*network.weights, *network.biases), (*theirs.weights, *theirs.biases), strict=True
+    ):
+        ours.data.copy_(torch.randn(ours.shape, generator=draw))
+        copy.data.copy_(ours.data)
+
+    for batch in (8, 3, 8):
+        x = torch.randn(batch, 5, generator=draw)
+        labels = torch.randint(4, (batch,), generator=draw)
+        weights = 1 + torch.rand(batch, generator=draw)
+        tally = MetricSums(3, cpu)
+        logits = network(x, training=True)
+        network.backward(loss_gradient_(logits, labels, smoothing, weights, tally))
+        network(torch.randn(8, 5), training=False)  # what tune does in between
+
+        h = theirs._dropped(x)[:, None].expand(batch, 3, 5)
+        for layer, (weight, bias) in enumerate(zip(theirs.weights, theirs.biases, strict=True)):
+            h = theirs._dropped(torch.tanh(h)) if layer else h
+            h = torch.einsum("bmi,moi->bmo", h, weight) + bias
+        losses = torch.stack(
+            [
+                F.cross_entropy(h[:, m], labels, label_smoothing=float(eps), reduction="none")
+                for m, eps in enumerate(smoothing)
+            ]
+        )
+        for tensor in (*theirs.weights, *theirs.biases):
+            tensor.grad = None
+        (losses * weights).mean(dim=1).sum().backward()
+        torch.testing.assert_close(
+            torch.tensor(tally.means())[:, 0], (losses * weights).mean(dim=1).detach()
+        )
+        for kind in ("weights", "biases"):
+            for ours, copy in zip(getattr(network, kind), getattr(theirs, kind), strict=True):
+                torch.testing.assert_close(ours.grad, copy.grad, rtol=1e-4, atol=1e-5)
+
+
+def test_dropout_drops_its_share_and_keeps_the_mean():
+    network = StackedMLP(1, [1000, 3], "relu", 0.2, 0, torch.device("cpu"))
+    dropped = network._dropped(torch.ones(50, 1000))
+    assert (dropped == 0).float().mean().item() == pytest.approx(0.2, abs=0.01)
+    assert set(dropped.unique().tolist()) == {0.0, 1.25}
+
+
+def test_an_mlp_learns_what_no_linear_head_can():
+    rng = np.random.default_rng(0)
+    train, tune = (
+        blobs.features(n, classes=2, split=s) for n, s in ((800, "train"), (200, "tune"))
+    )
+    for made in (train, tune):  # exclusive or
+        signs = rng.choice([-1, 1], size=(len(made.examples), 2))
+        made.values[:, 0] = rng.normal(scale=0.1, size=made.values[:, 0].shape)
+        made.values[:, 0, :2] += signs
+        made.examples.labels[:] = signs.prod(axis=1) > 0
+    linear = fit_head(blobs.linear(epochs=20), train, tune)
+    mlp = fit_head(blobs.recipe("mlp", hidden=[16], epochs=20, dropout=0.0), train, tune)
+    assert linear.score.top1 < 0.7
+    assert mlp.score.top1 > 0.95
+
+
+def test_one_seed_one_head_and_another_seed_another():
+    train, tune = blobs.features(90), blobs.features(40, split="tune")
+    weights = [
+        fit_head(blobs.linear(seed=seed), train, tune).head.model.tensors()["weight"]
+        for seed in (0, 0, 1)
+    ]
+    np.testing.assert_array_equal(weights[0], weights[1])
+    assert np.abs(weights[0] - weights[2]).max() > 1e-4
+
+
+def test_every_view_of_an_image_is_drawn():
+    """Only the second view tells the classes apart; training that never saw it could not."""
+    train = blobs.features(90, views=2)
+    train.values[:, 0] = 0
+    tune = blobs.features(40, split="tune")
+    fitted = fit_head(blobs.linear(epochs=20, standardize=False, train_views="all"), train, tune)
+    assert fitted.curve[-1].tune_top1 > 0.8
+
+
+def test_views_may_be_left_out():
+    train, tune = blobs.features(90, views=3), blobs.features(40, split="tune")
+    alone = replace(train, values=train.values[:, :1].copy(), views=["whole"])
+    without, of_whole = (
+        fit_head(blobs.linear(train_views=views), made, tune).head.model.tensors()["weight"]
+        for views, made in (("whole", train), ("all", alone))
+    )
+    np.testing.assert_array_equal(without, of_whole)
+
+
+def test_a_diverged_training_is_an_error():
+    train = blobs.features(90)
+    with pytest.raises(UserError, match="training diverged: lower"):
+        fit_head(blobs.linear(learning_rate=1e38), train, blobs.features(40, split="tune"))

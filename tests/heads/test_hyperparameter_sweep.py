@@ -1,0 +1,113 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from headstart.heads import hyperparameter_sweep
+from headstart.heads.candidate_selection import FitContext, best_candidate
+from headstart.heads.fitted_head import Standardization
+from headstart.heads.fitting import fit_head
+from headstart.heads.hyperparameter_sweep import fit_sweep, sweep_points
+from headstart.report.tuning_figure import draw_tuning
+from headstart.store.tuning_results import Score, write_tuning_table
+from tests.heads import blobs
+
+# No batch holds a third of its images of each class. If one did, a bias's first gradient would be 0
+# but for rounding, and Adam divides by its size.
+TRAIN, TUNE = blobs.features(100, views=2, classes=3), blobs.features(60, classes=3, split="tune")
+TASK = FitContext(TRAIN, TUNE, Standardization.from_features(TRAIN), "cpu")
+
+
+@pytest.mark.parametrize(
+    ("kind", "fixed", "over"),
+    [
+        (
+            "linear",
+            {},
+            {
+                "learning_rate": [0.003, 0.02],
+                "learning_rate_decay": [0.5, 1],
+                "weight_decay": [0, 0.1],
+                "label_smoothing": [0, 0.2],
+            },
+        ),
+        ("linear", {}, {"seed": [3, 4], "dropout": [0, 0.3], "learning_rate": [0.003, 0.02]}),
+        ("mlp", {"hidden": [8]}, {"hidden": [[8], [6, 5]], "dropout": [0, 0.3], "seed": [0, 1]}),
+    ],
+)
+def test_every_point_is_what_a_run_of_its_own_gives(kind: str, fixed: dict, over: dict):
+    fixed = {"epochs": 2, "train_views": "all", **fixed}
+    head = blobs.recipe(kind, **fixed)
+    swept = fit_sweep(blobs.sweep(head, over), TASK)
+    assert len(swept) == np.prod([len(values) for values in over.values()])
+    for candidate in swept:
+        alone = fit_head(blobs.recipe(kind, **fixed | candidate.settings), TRAIN, TUNE)
+        for name, tensor in alone.head.model.tensors().items():
+            found = candidate.model.tensors()[name]
+            np.testing.assert_allclose(found, tensor, rtol=1e-3, atol=1e-5)
+        for ours, theirs in zip(candidate.curve, alone.curve, strict=True):
+            assert ours.tune_loss == pytest.approx(theirs.tune_loss, rel=1e-3)
+            assert ours.train_loss == pytest.approx(theirs.train_loss, rel=1e-3)
+
+
+def test_many_points_are_trained_in_parts(monkeypatch: pytest.MonkeyPatch):
+    recipe = blobs.sweep(blobs.linear(epochs=1), {"learning_rate": [0.1, 0.2, 0.3, 0.4, 0.5]})
+    at_once = fit_sweep(recipe, TASK)
+    monkeypatch.setattr(hyperparameter_sweep, "AT_ONCE", 2)
+    for whole, part in zip(at_once, fit_sweep(recipe, TASK), strict=True):
+        assert whole.settings == part.settings
+        np.testing.assert_allclose(
+            whole.model.tensors()["weight"], part.model.tensors()["weight"], rtol=1e-4, atol=1e-6
+        )
+
+
+def test_a_sample_is_of_the_grid_and_by_seed():
+    over = {"learning_rate": [0.1, 0.2, 0.3], "seed": [0, 1, 2, 3], "dropout": [0, 0.5]}
+    grid = sweep_points(blobs.sweep(blobs.linear(), over))
+    assert len(grid) == 24
+    drawn = [sweep_points(blobs.sweep(blobs.linear(), over, sample=9, seed=s)) for s in (0, 0, 1)]
+    assert drawn[0] == drawn[1] != drawn[2]
+    assert len({str(point) for point in drawn[0]}) == 9
+    assert all(point in grid for point in drawn[0])
+
+
+def test_tune_chooses_and_a_diverged_point_does_not_matter(tmp_path: Path):
+    over = {"learning_rate": [1e38, 1e-6, 0.02], "weight_decay": [0, 0.001]}
+    fitted = fit_head(blobs.sweep(blobs.linear(), over), TRAIN, TUNE)
+    top1 = [score.top1 for score in fitted.surface.scores]
+    assert np.isnan(top1[:2]).all()
+    assert fitted.score.top1 == max(top1[2:])
+    assert fitted.settings["learning_rate"] == 0.02
+    by_hand = (fitted.head.logits(TUNE)[:, 0].argmax(1) == TUNE.examples.labels).mean()
+    assert fitted.score.top1 == pytest.approx(by_hand)
+
+    write_tuning_table(tmp_path / "surface.tsv", fitted.surface)
+    header, *lines = [
+        line.split("\t") for line in (tmp_path / "surface.tsv").read_text().splitlines()
+    ]
+    assert header == ["learning_rate", "weight_decay", "tune_top1", "tune_nll", "chosen"]
+    assert len(lines) == 6
+    assert [line[0] for line in lines if line[4] == "1"] == ["0.02"]
+    assert lines[0][2] == "nan"
+    draw_tuning(tmp_path / "surface.svg", fitted.surface)
+    assert ">weight_decay<" in (tmp_path / "surface.svg").read_text()
+
+
+def test_equals_go_by_likelihood():
+    scores = [Score(0.5, 2.0), Score(0.6, 2.0), Score(0.6, 1.0)]
+    assert best_candidate(scores) == 2
+
+
+@pytest.mark.parametrize(
+    ("over", "message"),
+    [
+        ({"learnin_rate": [0.1]}, "can't vary 'learnin_rate'; did you mean 'learning_rate'"),
+        ({"standardize": [True]}, "can't vary 'standardize'"),
+        ({"learning_rate": [0.1, -1]}, "learning_rate can't be -1: Input should be greater than 0"),
+        ({}, "at least 1"),
+    ],
+)
+def test_impossible_sweeps_are_refused(over: dict, message: str):
+    with pytest.raises(ValidationError, match=message):
+        blobs.sweep(blobs.linear(), over)

@@ -1,0 +1,62 @@
+"""Inan's numbers, and the trunk against torchvision's ResNet-18."""
+
+import torch
+import torchvision
+from torch import nn
+
+from headstart.networks.resnet_lstm import ResNet18Trunk, ResNetLSTM
+
+
+def test_twelve_lstms_give_1176_values():
+    with torch.device("meta"):
+        network = ResNetLSTM(200)
+    hidden = [lstm.hidden_size for lstm in network.lstms if isinstance(lstm, nn.LSTM)]
+    assert hidden == [196] * 4 + [49] * 8
+    assert network.classifier.in_features == 1176
+
+
+class Maps(ResNet18Trunk):
+    """A trunk that gives these maps whatever it sees."""
+
+    def __init__(self, conv4: torch.Tensor, conv5: torch.Tensor):
+        super().__init__()
+        self.maps = conv4, conv5
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.maps
+
+
+def test_sequences_are_in_depth():
+    """A change in channel 127, the last of conv4's second sequence, changes its LSTM only."""
+    torch.manual_seed(0)
+    network = ResNetLSTM(5, side=64).eval()
+    conv4, conv5 = torch.randn(1, 256, 4, 4), torch.randn(1, 512, 2, 2)
+    changed = conv4.clone()
+    changed[0, 127] += 1
+    seen = []
+    network.classifier.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    for maps in (conv4, changed):
+        network.trunk = Maps(maps, conv5)
+        network(torch.empty(1, 3, 64, 64))
+    different = (seen[0] != seen[1]).flatten().nonzero().flatten()
+    assert different.tolist() == list(range(16, 32))
+
+
+def test_trunk_takes_torchvisions_weights_and_gives_its_maps():
+    torch.manual_seed(0)
+    reference = torchvision.models.resnet18(num_classes=3).eval()
+    trunk = ResNet18Trunk().eval()
+    missing, unexpected = trunk.load_state_dict(reference.state_dict(), strict=False)
+    assert missing == []
+    assert sorted(unexpected) == ["fc.bias", "fc.weight"]
+    maps = {}
+    for layer in ("layer3", "layer4"):
+        reference.get_submodule(layer).register_forward_hook(
+            lambda _, __, output, layer=layer: maps.update({layer: output})
+        )
+    images = torch.randn(2, 3, 64, 64)
+    with torch.inference_mode():
+        reference(images)
+        conv4, conv5 = trunk(images)
+    torch.testing.assert_close(conv4, maps["layer3"])
+    torch.testing.assert_close(conv5, maps["layer4"])

@@ -1,0 +1,151 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from headstart.core.errors import UserError
+from headstart.metrics.paired_tests import AccuracyDifference
+from headstart.report.comparison import (
+    COLUMNS,
+    best_run,
+    comparison_report,
+    comparison_table,
+    draw_comparison,
+    load_correct,
+    load_results,
+    ranked_runs,
+    results_summary,
+    thousands,
+    write_pairs,
+)
+
+
+def measured(top1: float, nll: float = 1.0) -> dict[str, Any]:
+    interval = [round(top1 - 0.02, 5), round(top1 + 0.02, 5)]
+    return {"top1": top1, "top1_interval": interval, "nll": nll, "ece": 0.05}
+
+
+def run(whole: float, ten_crop: float | None, tune: float, tune_nll: float = 1.0) -> dict[str, Any]:
+    val: dict[str, Any] = {"n": 500, "whole": measured(whole)}
+    tuned: dict[str, Any] = {"n": 80, "whole": {"top1": tune, "nll": tune_nll}}
+    if ten_crop is not None:
+        val["ten_crop"] = measured(ten_crop)
+        tuned["ten_crop"] = {"top1": tune, "nll": tune_nll}
+    return {"val": val, "tune": tuned, "passes": 600_000}
+
+
+RESULTS = {"a-linear": run(0.50, 0.55, 0.60), "b-linear": run(0.57, None, 0.58)}
+
+
+def test_best_is_chosen_on_tune_though_val_says_otherwise():
+    assert best_run(RESULTS) == "a-linear"
+    assert ranked_runs(RESULTS) == ["b-linear", "a-linear"]
+    assert results_summary(RESULTS)["best_top1"] == 0.55
+
+
+def test_of_equals_the_lower_loss_on_tune_wins():
+    results = {"a": run(0.5, 0.5, 0.6, 1.2), "b": run(0.5, 0.5, 0.6, 1.1)}
+    assert best_run(results) == "b"
+
+
+def test_table_has_a_row_a_run_and_aligned_columns():
+    head, rule, first, second = comparison_table(RESULTS).splitlines()
+    assert [cell.strip() for cell in head.split("|")[1:-1]] == list(COLUMNS)
+    assert first.startswith("| b-linear ")
+    assert "| 57.0 % [55.0, 59.0] |" in first
+    assert "**a-linear**" in second
+    assert "55.0 % [53.0, 57.0]" in second
+    assert len({len(line) for line in (head, rule, first, second)}) == 1
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, "0"), (12_800, "12,800"), (600_000, "0.6 M"), (1_234_567_890, "1,234.6 M")],
+)
+def test_passes_are_for_people(count: int, text: str):
+    assert thousands(count) == text
+    results = {"a": run(0.5, None, 0.6) | {"passes": count}}
+    assert comparison_table(results).splitlines()[-1].split("|")[-2].strip() == text
+
+
+def test_report_says_what_was_chosen_on_what():
+    report = comparison_report(RESULTS, [], 0.95, [])
+    assert "**a-linear**, top-1 60.0% on 80 tune images and 55.0% on 500 val images" in report
+    assert "95% bootstrap intervals" in report
+    assert "against each other run" not in report
+    assert "What the runs say" not in report
+
+
+def test_report_compares_the_chosen_run_with_each_other(tmp_path: Path):
+    differences = [
+        AccuracyDifference("b-linear", "a-linear", 0.02, -0.01, 0.05, 0.2134),
+        AccuracyDifference("a-linear", "c-linear", 0.05, 0.01, 0.09, 0.004),
+        AccuracyDifference("c-linear", "b-linear", 0.01, -0.02, 0.04, 0.5),
+    ]
+    report = comparison_report(RESULTS, differences, 0.95, ["It is worth it."])
+    # An interval that holds zero shows no difference, and the sentence must not claim one.
+    assert (
+        "**b-linear** is not shown to differ from **a-linear**: ahead by 2.0 points [-1.0, 5.0], "
+        "p = 0.21\n"
+    ) in report
+    assert (
+        "**a-linear** is better than **c-linear** by 5.0 points [1.0, 9.0], p = 0.004\n" in report
+    )
+    assert "**c-linear** is" not in report
+    assert "\n## What the runs say\n\n- It is worth it.\n" in report
+    write_pairs(tmp_path / "pairs.tsv", differences)
+    assert (tmp_path / "pairs.tsv").read_text().splitlines()[1:] == [
+        "b-linear\ta-linear\t0.02000\t-0.01000\t0.05000\t0.213",
+        "a-linear\tc-linear\t0.05000\t0.01000\t0.09000\t0.004",
+        "c-linear\tb-linear\t0.01000\t-0.02000\t0.04000\t0.5",
+    ]
+
+
+def write_examples(folder: Path, header: str, *rows: str) -> None:
+    folder.mkdir(parents=True)
+    text = "\n".join([header, *rows]).replace(" ", "\t") + "\n"
+    (folder / "examples.tsv").write_text(text, encoding="utf-8")
+
+
+def test_right_images_are_those_of_ten_crops_where_there_are_ten(tmp_path: Path):
+    write_examples(tmp_path / "a", "id class whole ten_crop", "1 x y x", "2 y y x")
+    write_examples(tmp_path / "b", "id class whole", "1 x x", "2 y y")
+    right = load_correct(tmp_path, ["a", "b"])
+    np.testing.assert_array_equal(right["a"], [True, False])
+    np.testing.assert_array_equal(right["b"], [True, True])
+
+
+def test_runs_of_different_images_are_not_compared(tmp_path: Path):
+    write_examples(tmp_path / "a", "id class whole", "1 x y")
+    write_examples(tmp_path / "b", "id class whole", "2 x y")
+    with pytest.raises(UserError, match="runs a and b saw different val images; run `dvc repro`"):
+        load_correct(tmp_path, ["a", "b"])
+
+
+def test_only_active_runs_are_read(tmp_path: Path):
+    for name in ("a-linear", "old-linear"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "metrics.json").write_text(json.dumps(RESULTS["a-linear"]))
+    assert list(load_results(tmp_path, ["a-linear"])) == ["a-linear"]
+
+
+def test_a_run_without_results_names_the_fix(tmp_path: Path):
+    with pytest.raises(UserError, match=r"run a-linear has no results in .*; `dvc repro` makes"):
+        load_results(tmp_path, ["a-linear"])
+
+
+def test_no_active_run_names_the_fix(tmp_path: Path):
+    with pytest.raises(UserError, match=r"name at least one of zoo in extract\.backbones"):
+        load_results(tmp_path, [])
+
+
+@pytest.mark.parametrize("runs", [1, 40])
+def test_figure_names_every_run_and_is_the_same_twice(tmp_path: Path, runs: int):
+    results = {f"run{i}-linear": run(0.3 + i / 100, 0.32 + i / 100, i / 100) for i in range(runs)}
+    draw_comparison(results, tmp_path / "one.svg")
+    draw_comparison(results, tmp_path / "two.svg")
+    drawn = (tmp_path / "one.svg").read_text()
+    assert all(f">{name}<" in drawn for name in results)
+    assert drawn == (tmp_path / "two.svg").read_text()

@@ -1,0 +1,249 @@
+"""The loop: it learns, goes on after a kill as if nothing had been, and says why it stops."""
+
+import subprocess
+import sys
+from dataclasses import replace
+from itertools import combinations
+from textwrap import dedent
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from headstart import config
+from headstart.config import Recipe
+from headstart.training.checkpoints import newest_checkpoint, read_checkpoint
+from headstart.training.image_transforms import InputSpec
+from headstart.training.training_loop import (
+    ImageTensors,
+    TrainingTask,
+    TrainState,
+    evaluate_network,
+    make_mixup,
+    train_network,
+    train_step,
+)
+from tests import cases
+
+RECIPES = config.load_params(cases.ROOT / "params.yaml").recipes
+CPU = torch.device("cpu")
+EPOCHS = 3
+
+
+def recipe(alias: str = "milani", **changes: Any) -> Recipe:
+    return RECIPES[alias].model_copy(update={"epochs": EPOCHS, "batch_size": 16, **changes})
+
+
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3, stride=2),
+        nn.BatchNorm2d(8),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(2),
+        nn.Flatten(),
+        nn.Dropout(0.2),
+        nn.Linear(32, 4),
+    )
+
+
+def split(count: int, seed: int) -> ImageTensors:
+    """Noise, more of it in the color that says the class: red, green, blue, or none."""
+    labels = torch.arange(count) % 4
+    noise = torch.randint(150, (count, 12, 12, 3), generator=torch.Generator().manual_seed(seed))
+    color = F.one_hot(labels, 4)[:, None, None, :3]
+    return ImageTensors((noise + 60 * color).byte(), labels)
+
+
+def task() -> TrainingTask:
+    return TrainingTask(split(70, 0), split(40, 1), InputSpec(12, 1.0, (0.5,) * 3, (0.3,) * 3), 4)
+
+
+@pytest.fixture
+def in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a CPU that has bfloat16 too, whose rounding would hide what is compared."""
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
+
+
+class Killed(BaseException):
+    """What no handler of ours catches."""
+
+
+def killed_at(calls: int) -> nn.Module:
+    """The network, whose `calls`-th forward pass in training is its last."""
+    dying = network()
+    left = [calls]
+
+    def count(module: nn.Module, _) -> None:
+        left[0] -= module.training
+        if not left[0]:
+            raise Killed
+
+    dying.register_forward_pre_hook(count)
+    return dying
+
+
+@pytest.mark.parametrize("alias", RECIPES)
+def test_every_recipe_resumes_to_the_same_curve_and_weights(alias, tmp_path):
+    whole, resumed = network(), network()
+    uninterrupted = train_network(whole, recipe(alias), task(), tmp_path / "whole", CPU)
+    with pytest.raises(Killed):
+        train_network(killed_at(7), recipe(alias), task(), tmp_path / "killed", CPU)
+    again = train_network(resumed, recipe(alias), task(), tmp_path / "killed", CPU)
+    assert again.curve == uninterrupted.curve
+    for key, value in whole.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[key])
+    curve = (tmp_path / "whole" / "curve.tsv").read_text()
+    assert (tmp_path / "killed" / "curve.tsv").read_text() == curve
+    assert len(curve.splitlines()) == 1 + EPOCHS
+
+
+def test_a_process_killed_by_the_system_resumes(tmp_path):
+    """SIGKILL in a step of the second epoch."""
+    code = """
+        import os, signal, sys
+        from pathlib import Path
+        from tests.training import test_training_loop as t
+        calls = [0]
+        def count(module, _):
+            calls[0] += module.training
+            if calls[0] == 7:
+                os.kill(os.getpid(), signal.SIGKILL)
+        dying = t.network()
+        dying.register_forward_pre_hook(count)
+        t.train(dying, t.recipe(), t.task(), Path(sys.argv[1]), t.CPU)
+    """
+    command = [sys.executable, "-c", dedent(code), str(tmp_path / "killed")]
+    ended = subprocess.run(command, cwd=cases.ROOT, capture_output=True, text=True, check=False)
+    assert ended.returncode == -9, ended.stderr
+    assert newest_checkpoint(tmp_path / "killed")
+    resumed = train_network(network(), recipe(), task(), tmp_path / "killed", CPU).curve
+    whole = train_network(network(), recipe(), task(), tmp_path / "whole", CPU).curve
+    for ours, theirs in zip(resumed, whole, strict=True):
+        assert ours.train_loss == pytest.approx(theirs.train_loss, rel=1e-5)
+        assert ours.tune_loss == pytest.approx(theirs.tune_loss, rel=1e-5)
+
+
+def test_it_learns_and_another_seed_goes_another_way(tmp_path):
+    chosen = recipe(epochs=8, optimizer=config.Adam(name="adam", learning_rate=0.01))
+    curve = train_network(network(), chosen, task(), tmp_path / "0", CPU).curve
+    assert curve[-1].tune_top1 > 0.9
+    chosen = chosen.model_copy(update={"seed": 1})
+    assert train_network(network(), chosen, task(), tmp_path / "1", CPU).curve != curve
+
+
+def test_snapshots_are_the_epochs_that_were_best_so_far(tmp_path):
+    trained = network()
+    curve, files = train_network(trained, recipe(epochs=8), task(), tmp_path, CPU, max_snapshots=2)
+    accuracies = [epoch.tune_top1 for epoch in curve]
+    rises = [i for i, a in enumerate(accuracies, 1) if a > max([-1.0, *accuracies[: i - 1]])]
+    assert len(rises) > 2  # else the oldest never had to make room
+    assert [int(file.name.split("_")[1]) for file in files] == rises[-2:]
+    kept = load_file(files[-1])
+    assert all(torch.equal(kept[k], v) for k, v in trained.state_dict().items())
+
+
+def test_patience_ends_training_and_counts_over_a_kill(tmp_path):
+    still = {"optimizer": config.SGD(name="sgd", learning_rate=1e-12), "patience": 2}
+    chosen = recipe(epochs=9, **still)
+    assert len(train_network(network(), chosen, task(), tmp_path / "whole", CPU).curve) == 3
+    with pytest.raises(Killed):
+        train_network(killed_at(11), chosen, task(), tmp_path / "killed", CPU)
+    assert len(train_network(network(), chosen, task(), tmp_path / "killed", CPU).curve) == 3
+
+
+def test_an_infinite_loss_stops_with_its_cause(tmp_path):
+    chosen = recipe(optimizer=config.SGD(name="sgd", learning_rate=1e38))
+    with pytest.raises(config.UserError, match=r"in epoch 1 by step \d.*not finite: .*clip_norm"):
+        train_network(network(), chosen, task(), tmp_path, CPU)
+
+
+def gradients(chosen: Recipe) -> list[Tensor]:
+    """After one step on 12 images, without normalization and dropout."""
+    torch.manual_seed(0)
+    plain = nn.Sequential(nn.Flatten(), nn.Linear(48, 4))
+    images = torch.randn(12, 3, 4, 4, generator=torch.Generator().manual_seed(1))
+    labels = torch.arange(12) % 4
+    loss, logits = train_step(TrainState(plain, chosen, 1), chosen, images, labels)
+    torch.testing.assert_close(
+        loss, F.cross_entropy(logits, labels, label_smoothing=chosen.label_smoothing)
+    )
+    return [p.grad for p in plain.parameters() if p.grad is not None]
+
+
+@pytest.mark.usefixtures("in_float32")
+@pytest.mark.parametrize("parts", [2, 3, 5])
+def test_accumulated_gradients_are_the_whole_batchs(parts):
+    for ours, whole in zip(gradients(recipe(accumulate=parts)), gradients(recipe()), strict=True):
+        torch.testing.assert_close(ours, whole)
+
+
+def test_clipping_bounds_the_whole_gradient():
+    parts = gradients(recipe(clip_norm=0.01))
+    assert torch.cat([p.flatten() for p in parts]).norm().item() == pytest.approx(0.01, rel=1e-3)
+
+
+@pytest.mark.parametrize("abilities", [{}, {"avx512_bf16": True}, {"amx_bf16": True}])
+def test_what_is_learnt_from_is_float32_whatever_the_network_runs_in(
+    monkeypatch: pytest.MonkeyPatch, abilities: dict[str, bool]
+):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: abilities)
+    seen = []
+    watched = nn.Sequential(nn.Flatten(), nn.Linear(48, 4))
+    watched.register_forward_hook(lambda _, __, output: seen.append(output.dtype))
+    images, labels = torch.randn(12, 3, 4, 4), torch.arange(12) % 4
+    loss, logits = train_step(TrainState(watched, recipe(), 1), recipe(), images, labels)
+    assert seen == [torch.bfloat16 if abilities else torch.float32]
+    assert loss.dtype == logits.dtype == torch.float32
+    assert {p.dtype for p in watched.parameters()} == {torch.float32}
+
+
+def test_mixing_keeps_probabilities():
+    torch.manual_seed(0)
+    images, labels = torch.rand(8, 3, 6, 6), torch.arange(8) % 4
+    for mixup, cutmix in ((0.4, 0.0), (0.0, 1.0), (0.4, 1.0)):
+        mixed, targets = make_mixup(recipe(mixup=mixup, cutmix=cutmix), 4)(images, labels)
+        assert mixed.shape == images.shape
+        torch.testing.assert_close(targets.sum(dim=1), torch.ones(8))
+        assert not torch.equal(mixed, images)
+    assert make_mixup(recipe(), 4)(images, labels)[1] is labels
+
+
+@pytest.mark.usefixtures("in_float32")
+def test_averaged_weights_are_what_is_evaluated_and_kept(tmp_path):
+    chosen = recipe(ema=0.9, epochs=1)
+    trained = network()
+    [epoch] = train_network(trained, chosen, task(), tmp_path, CPU).curve
+    seen = evaluate_network(trained, task().tune, task().input, chosen.label_smoothing, CPU)
+    assert seen.means() == (epoch.tune_loss, epoch.tune_top1)
+    checkpoint = newest_checkpoint(tmp_path)
+    assert checkpoint
+    state = read_checkpoint(checkpoint)
+    for name, kept in trained.state_dict().items():
+        assert torch.equal(kept, state["ema"][f"module.{name}"])
+    assert not torch.equal(trained.state_dict()["0.weight"], state["network"]["0.weight"])
+
+
+def test_each_step_augments_in_its_own_way_and_again_in_the_same(tmp_path):
+    """Of one image, so that nothing else makes a difference."""
+    alike = ImageTensors(
+        split(1, 0).pixels.expand(32, -1, -1, -1), torch.zeros(32, dtype=torch.int64)
+    )
+    chosen = recipe(epochs=2, augmentation=config.Augmentation(probability=1.0, brightness=0.5))
+
+    def steps(folder: str) -> list[Tensor]:
+        seen, watched = [], network()
+        watched.register_forward_pre_hook(
+            lambda module, images: seen.append(images[0]) if module.training else None
+        )
+        train_network(watched, chosen, replace(task(), train=alike), tmp_path / folder, CPU)
+        return seen
+
+    first, again = steps("first"), steps("again")
+    assert len(first) == 2 * 2  # epochs of two steps
+    for one, other in combinations(first, 2):
+        assert not torch.isclose(one, other).all(dim=(1, 2, 3)).any()
+    assert all(map(torch.equal, first, again))
