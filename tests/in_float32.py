@@ -10,19 +10,19 @@ import sys
 
 import torch
 
-from headstart.training.training_loop import train_step
+from headstart.training import training_loop
 
 torch.cpu.get_capabilities = dict
-descend, left = train_step, [int(sys.argv[1])]
+train_step, left = training_loop.train_step, [int(sys.argv[1])]
 
 
-def descend_or_die(*args):
+def step_or_die(*args):
     left[0] -= 1
     if left[0] == 0:
         os.kill(os.getpid(), signal.SIGKILL)
-    return descend(*args)
+    return train_step(*args)
 
 
-train_step = descend_or_die
+training_loop.train_step = step_or_die
 sys.argv = sys.argv[2:]
 runpy.run_module(f"stages.{sys.argv[0]}", run_name="__main__")

@@ -252,20 +252,20 @@ def test_several_processes_share_the_rows_and_write_the_same_bytes(
 SLOW_RUN = """
 import sys, time
 from pathlib import Path
-from headstart import extraction
-from tests.extraction.test_pipeline import Averages, Share, dataset, run
+from headstart.extraction import pipeline
+from tests.extraction.test_pipeline import Averages, Shard, dataset, run
 
 class Slow(Averages):
     def submit(self, pixels):
         time.sleep(0.002)
         return super().submit(pixels)
 
-extraction.PART_ROWS = 16
+pipeline.PART_ROWS = 16
 import tests.extraction.test_pipeline
 tests.extraction.test_pipeline.Averages = Slow
 folder = Path(sys.argv[1])
 images = dataset(folder / f"{sys.argv[2]}.h5", list(range(120)), ["train", "val"] * 60)
-run(images, folder / "f", share=Share(int(sys.argv[3]), int(sys.argv[4])))
+run(images, folder / "f", share=Shard(int(sys.argv[3]), int(sys.argv[4])))
 """
 
 

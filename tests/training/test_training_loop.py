@@ -114,7 +114,7 @@ def test_a_process_killed_by_the_system_resumes(tmp_path):
                 os.kill(os.getpid(), signal.SIGKILL)
         dying = t.network()
         dying.register_forward_pre_hook(count)
-        t.train(dying, t.recipe(), t.task(), Path(sys.argv[1]), t.CPU)
+        t.train_network(dying, t.recipe(), t.task(), Path(sys.argv[1]), t.CPU)
     """
     command = [sys.executable, "-c", dedent(code), str(tmp_path / "killed")]
     ended = subprocess.run(command, cwd=cases.ROOT, capture_output=True, text=True, check=False)
