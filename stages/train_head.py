@@ -34,4 +34,7 @@ def train_head(args: argparse.Namespace, params: Params) -> str:
 
 
 if __name__ == "__main__":
-    run(train_head, parser(__doc__, "features", "model", "results", head="alias in params.yaml's heads"))
+    run(
+        train_head,
+        parser(__doc__, "features", "model", "results", head="alias in params.yaml's heads"),
+    )

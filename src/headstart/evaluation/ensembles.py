@@ -31,8 +31,8 @@ def member_names(recipe: EnsembleRecipe, predictions: Path) -> list[str]:
     folders = sorted((predictions / str(recipe.snapshots_of)).glob("snapshot_*"))
     if len(folders) < 2:
         raise UserError(
-            f"{recipe.snapshots_of} has {len(folders)} snapshots, and an ensemble wants two: one is "
-            f"kept whenever tune's accuracy rises, so train it for more epochs"
+            f"{recipe.snapshots_of} has {len(folders)} snapshots, and an ensemble wants two: one "
+            f"is kept whenever tune's accuracy rises, so train it for more epochs"
         )
     return [folder.relative_to(predictions).as_posix() for folder in folders]
 

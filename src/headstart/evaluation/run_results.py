@@ -50,8 +50,8 @@ def load_splits(folder: Path) -> dict[str, Predictions]:
         unlabeled = int((predictions.examples.labels == UNLABELED).sum())
         if unlabeled and (split != "test" or unlabeled < len(predictions.examples)):
             raise UserError(
-                f"{folder.name}: {unlabeled} of {len(predictions.examples)} images in {split} have no "
-                "label; label all of them or leave those out of the dataset"
+                f"{folder.name}: {unlabeled} of {len(predictions.examples)} images in {split} have "
+                "no label; label all of them or leave those out of the dataset"
             )
         if not np.isfinite(predictions.logits).all():
             raise UserError(
@@ -102,7 +102,7 @@ def evaluate_run(
 def calibrate_run(
     splits: dict[str, Predictions], confidence: float, coverage: float, resamples: int, seed: int
 ) -> dict[str, Any]:
-    """The content of calibration.json: for each protocol, calibration on tune and its effect on val.
+    """The content of calibration.json: by protocol, calibration on tune and its effect on val.
 
     temperature: fitted on tune. before, after: nll, brier and ece on val without and with it; it
     leaves top-1 as it is. sets: conformal sets for `coverage`, calibrated on tune without the
@@ -128,7 +128,8 @@ def calibrate_run(
             "temperature": temperature,
             **{
                 stage: {
-                    name: round(compute_metrics(q, val.examples.labels)[name], 5) for name in CALIBRATED
+                    name: round(compute_metrics(q, val.examples.labels)[name], 5)
+                    for name in CALIBRATED
                 }
                 for stage, q in stages.items()
             },

@@ -15,7 +15,7 @@ COLUMNS = ("run", "top-1, one view", "top-1, ten crops", "NLL", "ECE", "n", "pas
 
 
 def best_run(results: Results) -> str:
-    """The run with the highest top-1 on tune; if several have it, the one with the lowest NLL there."""
+    """The run with the highest top-1 on tune; among equals the one with the lowest NLL there."""
 
     def on_tune(run: str) -> tuple[float, float]:
         tune = results[run]["tune"]
@@ -79,7 +79,10 @@ def _percent(val: dict[str, Any], protocol: str) -> str:
 
 
 def comparison_report(
-    results: Results, differences: list[AccuracyDifference], confidence: float, conclusions: list[str]
+    results: Results,
+    differences: list[AccuracyDifference],
+    confidence: float,
+    conclusions: list[str],
 ) -> str:
     """The report in Markdown: the table, what its numbers mean, and the differences between runs.
 

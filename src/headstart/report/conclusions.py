@@ -57,12 +57,15 @@ def transfer_conclusions(
     """
     if not transfer or not scratch:
         return []
-    pretrained, untrained = (best_run({run: results[run] for run in runs}) for runs in (transfer, scratch))
+    pretrained, untrained = (
+        best_run({run: results[run] for run in runs}) for runs in (transfer, scratch)
+    )
     gain = accuracy_gain(differences, pretrained, untrained)
     verdict = _verdict(gain, "beats", "does worse than", "is not shown to differ from")
     return [
-        f"Transfer {verdict} training from scratch: {pretrained} {_gains(gain)} over {untrained}, the best "
-        f"on tune of {len(transfer)} with pretrained weights and of {len(scratch)} without."
+        f"Transfer {verdict} training from scratch: {pretrained} {_gains(gain)} over {untrained}, "
+        f"the best on tune of {len(transfer)} with pretrained weights and of {len(scratch)} "
+        "without."
     ]
 
 

@@ -27,7 +27,7 @@ PROTOCOLS = {"whole": "one view", "ten_crop": "ten crops"}
 def draw_training_figures(
     results: Path, figures: Path, runs: list[str], tuned_runs: list[str]
 ) -> None:
-    """The training curve of each of `runs` that has epochs, and the candidates that tune chose from.
+    """The training curve of each of `runs` that has epochs, and the candidates of tune's choice.
 
     tuned_runs: the runs that have a table of candidates; one candidate alone is not drawn.
 

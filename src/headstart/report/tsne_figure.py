@@ -9,7 +9,7 @@ from headstart.plotting import save_figure
 from headstart.store.embeddings import Embedding
 
 LEGEND_CLASSES = 20
-"""More classes than these can't be told apart by color, so their names are written at their points."""
+"""More classes than these can't be told apart by color; their names are written at their points."""
 
 
 def draw_tsne(path: Path, embedding: Embedding) -> None:
