@@ -1,5 +1,6 @@
 """`dvc repro` as a user calls it, on a small folder of images, in a copy of the project."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -10,6 +11,8 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image
+
+from tests.test_pipeline import EDITS
 
 ROOT = Path(__file__).parent.parent
 COPIED = (".dvc/config", ".dvc/.gitignore", ".dvcignore", "dvc.yaml", "stages", "src", "data/raw")
@@ -47,15 +50,21 @@ def project(tmp_path: Path) -> Path:
 
 def repro(project: Path, *targets: str, succeeds: bool = True) -> str:
     """What `dvc repro` prints; it must succeed, or fail."""
+    return dvc(project, "repro", *targets, succeeds=succeeds)
+
+
+def dvc(project: Path, *arguments: str, succeeds: bool = True) -> str:
+    """What `dvc` prints; it must succeed, or fail."""
     environment = os.environ | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "HF_HUB_OFFLINE": "1",
+        "DVC_NO_ANALYTICS": "1",
     }
     environment.pop("HEADSTART_CACHE", None)
     if not (project / ".git").exists():
         subprocess.run(["git", "init", "-q"], cwd=project, check=True)
     ran = subprocess.run(
-        ["dvc", "repro", *targets],
+        ["dvc", *arguments],
         cwd=project,
         env=environment,
         capture_output=True,
@@ -83,11 +92,19 @@ def test_from_a_folder_of_images_to_a_comparison_and_only_what_an_edit_makes_nec
         ]
     )
     assert "tiny-linear" in (project / "report" / "comparison.md").read_text()
-    assert (project / "report" / "tsne" / "tiny.svg").is_file()
-    assert (project / "report" / "learning_curve" / "curves.svg").is_file()
-    assert (project / "results" / "tiny-linear" / "per_class.tsv").is_file()
+    figures = ("comparison", "learning_curves", "tsne/tiny", "reliability/tiny-linear")
+    for name in (*figures, "training/tiny-linear"):
+        assert (project / "report" / "figures" / f"{name}.svg").is_file()
+    assert (project / "results" / "evaluation" / "tiny-linear" / "per_class.tsv").is_file()
 
     assert ran(repro(project)) == []
+
+    for file, stages in EDITS.items():
+        path = project / file
+        source = path.read_bytes()
+        path.write_bytes(source + b"# edited\n")
+        assert set(json.loads(dvc(project, "status", "--json"))) == stages, file
+        path.write_bytes(source)
 
     params = yaml.safe_load((project / "params.yaml").read_text())
     params["heads"]["linear"]["epochs"] = 3
