@@ -39,7 +39,7 @@ def run(folder: Path, net: nn.Module | None = None) -> tuple[dict[str, bytes], i
     original = train_epoch
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(training_loop, "train_epoch", epoch)
-        patch.setattr(training_loop, "evaluate", seen)
+        patch.setattr(training_loop, "evaluate_network", seen)
         trained = train_network(net, recipe(epochs=EPOCHS), task(), folder, CPU, 2, "small")
     files = [folder / "curve.tsv", *trained.snapshots]
     made = {path.name: path.read_bytes() for path in files}

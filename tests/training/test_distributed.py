@@ -117,7 +117,7 @@ def test_two_processes_train_as_one_does_and_go_on_after_a_kill(
 
 
 def in_processes(monkeypatch: pytest.MonkeyPatch, world: int, rank: int = 0) -> None:
-    monkeypatch.setattr(distributed, "world", lambda: world)
+    monkeypatch.setattr(distributed, "world_size", lambda: world)
     monkeypatch.setattr(distributed, "rank", lambda: rank)
 
 
