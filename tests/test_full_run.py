@@ -15,14 +15,28 @@ from PIL import Image
 from tests.test_pipeline import EDITS
 
 ROOT = Path(__file__).parent.parent
-COPIED = (".dvc/config", ".dvc/.gitignore", ".dvcignore", "dvc.yaml", "stages", "src", "data/raw")
+COPIED = (
+    ".dvc/config",
+    ".dvc/.gitignore",
+    ".dvcignore",
+    ".gitignore",
+    "dvc.yaml",
+    "stages",
+    "src",
+    "data/raw",
+)
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """The project with twelve images of each of two colors, and params that take seconds."""
+    make_project(tmp_path)
+    return tmp_path
+
+
+def make_project(folder: Path) -> None:
+    """The project in `folder`, with twelve images of each of two colors and quick params."""
     for name in COPIED:
-        source, target = ROOT / name, tmp_path / name
+        source, target = ROOT / name, folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         if source.is_dir():
             shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
@@ -30,11 +44,11 @@ def project(tmp_path: Path) -> Path:
             shutil.copy(source, target)
     rng = np.random.default_rng(0)
     for color, mean in (("rot", (200, 60, 60)), ("grün", (60, 200, 60))):
-        folder = tmp_path / "images" / color
-        folder.mkdir(parents=True)
+        images = folder / "images" / color
+        images.mkdir(parents=True)
         for number in range(12):
             pixels = rng.normal(mean, 40, (16, 16, 3)).clip(0, 255).astype(np.uint8)
-            Image.fromarray(pixels).save(folder / f"{number}.png")
+            Image.fromarray(pixels).save(images / f"{number}.png")
 
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     params["dataset"] = {"name": "image_folder", "path": "images", "val_fraction": 0.25}
@@ -44,8 +58,7 @@ def project(tmp_path: Path) -> Path:
     params["train_scratch"]["networks"] = []
     params["finetune"]["backbones"] = []
     params["tsne"]["perplexity"] = 2
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
-    return tmp_path
+    (folder / "params.yaml").write_text(yaml.safe_dump(params))
 
 
 def repro(project: Path, *targets: str, succeeds: bool = True) -> str:
