@@ -1,8 +1,10 @@
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from headstart.core.errors import UserError
@@ -92,6 +94,17 @@ def test_files_that_are_no_heads_are_refused(tmp_path: Path):
     with pytest.raises(UserError, match="can't be read"):
         load_head(path)
     save_file({"weight": np.zeros(3, np.float32)}, path)
+    with pytest.raises(UserError, match="not a head of this version"):
+        load_head(path)
+
+
+def test_a_head_of_before_that_holds_a_temperature_is_refused(trained: FittedHead, tmp_path: Path):
+    path = tmp_path / "head.safetensors"
+    save_head(path, trained)
+    with safe_open(path, framework="numpy") as file:
+        about = json.loads(file.metadata()["head"]) | {"temperature": 1.5}
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    save_file(tensors, path, metadata={"head": json.dumps(about)})
     with pytest.raises(UserError, match="not a head of this version"):
         load_head(path)
 

@@ -265,6 +265,11 @@ class Params(Section):
         return [run for run, _ in self._origins]
 
     @property
+    def head_runs(self) -> list[str]:
+        """The names of the active runs of train_head, as dvc.yaml composes them."""
+        return [f"{b}-{h}" for b in self.extract.backbones for h in self.train_head.heads]
+
+    @property
     def transfer_runs(self) -> list[str]:
         """Those that start from weights learnt elsewhere."""
         return [run for run, origin in self._origins if self._is_pretrained(origin)]

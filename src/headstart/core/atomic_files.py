@@ -89,9 +89,16 @@ def tsv_writer(path: Path) -> Iterator[Table]:
 
 
 def read_tsv(path: Path) -> list[dict[str, str]]:
-    """What `tsv_writer` wrote to `path`: every row's cells by the names in the first."""
-    with path.open(encoding="utf-8", newline="") as file:
-        head, *body = ([_meant(cell) for cell in row] for row in csv.reader(file, "excel-tab"))
+    """What `tsv_writer` wrote to `path`: the cells of each row by the names in the header.
+
+    Raises:
+        UserError: the file is missing.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            head, *body = ([_meant(cell) for cell in row] for row in csv.reader(file, "excel-tab"))
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing; `dvc repro` makes it") from None
     return [dict(zip(head, row, strict=True)) for row in body]
 
 

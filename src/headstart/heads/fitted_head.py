@@ -22,6 +22,9 @@ from headstart.store.features import Features
 HEAD_FILE = "head.safetensors"
 """In the folder of a run's model."""
 
+ABOUT = {"kind", "settings", "passes", "classes", "provenance"}
+"""The keys of the file's JSON; a head of another version has others."""
+
 ROWS = 4096
 """Of features that are held as float32 at a time."""
 
@@ -72,15 +75,12 @@ class FittedHead:
     or each of the backbones that stand side by side.
 
     classes: what the model's C scores stand for. provenance: of the features it was trained on.
-    temperature: divides the logits of a whole image before a softmax that is to be believed; it was
-    fitted on tune. `logits` leaves it out: an average of views wants another one.
     """
 
     model: Model
     standardization: Standardization
     classes: list[ClassLabel]
     provenance: dict[str, Any]
-    temperature: float
     passes: int
 
     def logits(self, features: Features) -> np.ndarray:
@@ -138,7 +138,6 @@ def save_head(path: Path, head: FittedHead) -> None:
     about = {
         "kind": head.model.kind,
         "settings": head.model.settings(),
-        "temperature": head.temperature,
         "passes": head.passes,
         "classes": [[label.id, label.name] for label in head.classes],
         "provenance": head.provenance,
@@ -166,7 +165,7 @@ def load_head(path: Path) -> FittedHead:
         raise UserError(f"{path} is missing; `dvc repro` makes it") from None
     except SafetensorError as error:
         raise UserError(f"{path} can't be read ({error}); delete it and run `dvc repro`") from None
-    if about.get("kind") not in MODELS or "passes" not in about:
+    if about.get("kind") not in MODELS or about.keys() != ABOUT:
         raise UserError(f"{path} is not a head of this version; delete it and run `dvc repro`")
     model = {
         name.removeprefix("model."): tensor
@@ -180,7 +179,6 @@ def load_head(path: Path) -> FittedHead:
         ),
         classes=[ClassLabel(*pair) for pair in about["classes"]],
         provenance=about["provenance"],
-        temperature=about["temperature"],
         passes=about["passes"],
     )
 

@@ -1,4 +1,4 @@
-"""Accuracy against the number of training images a class: a table a run, one figure of all runs."""
+"""Learning curves: accuracy against the number of training images per class, as tables."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,11 +9,11 @@ from headstart.core.errors import UserError
 
 
 class LearningCurvePoint(NamedTuple):
-    """Heads that were trained on at most `images_per_class` images of each class.
+    """The accuracy of heads that were trained on at most `images_per_class` images of each class.
 
-    train_images: how many that are in all. top1: on the whole images of val, the mean over
-    `subsets` random choices of training images. low, high: its bootstrap interval over val images.
-    lowest, highest: its range over the subsets.
+    train_images: the number of training images in all. top1: on the whole images of val, the mean
+    over `subsets` random choices of training images. low, high: its bootstrap interval over val
+    images. lowest, highest: its range over the subsets.
     """
 
     images_per_class: int
@@ -30,14 +30,14 @@ LearningCurve = list[LearningCurvePoint]
 
 
 def write_learning_curve(path: Path, curve: LearningCurve) -> None:
-    """A row a point, tab-separated, with a header."""
+    """One row per point."""
     with tsv_writer(path) as table:
         table.writerow(LearningCurvePoint._fields)
         table.writerows(map(_texts, curve))
 
 
 def load_learning_curves(folder: Path, runs: Sequence[str]) -> dict[str, LearningCurve]:
-    """The curves of `runs` from `<run>.tsv` each, and of no other run that once was active.
+    """The curves of `runs` from `<run>.tsv` each; other runs' files are not read.
 
     Raises:
         UserError: one of them is missing.
@@ -53,7 +53,7 @@ def load_learning_curves(folder: Path, runs: Sequence[str]) -> dict[str, Learnin
 
 
 def write_learning_curves(path: Path, curves: Mapping[str, LearningCurve]) -> None:
-    """One table of all runs; its header alone where there is none."""
+    """One table of all runs; the header alone if there are none."""
     with tsv_writer(path) as table:
         table.writerow(["run", *LearningCurvePoint._fields])
         table.writerows([run, *_texts(point)] for run, curve in curves.items() for point in curve)

@@ -1,17 +1,20 @@
-"""How training went, epoch by epoch: a table and a figure."""
+"""Training curves: the losses and accuracies of each epoch, as a table."""
 
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from headstart.core.atomic_files import tsv_writer
+from headstart.core.atomic_files import read_tsv, tsv_writer
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """Losses are cross-entropies with the label smoothing, without the L2 term.
+    """What one epoch of training gave. Losses are cross-entropies, label smoothing included.
 
-    Of train: means over the epoch's batches as they were met, dropout and augmented views
-    included. Of tune: the whole images after the epoch.
+    The L2 term is left out of all losses.
+
+    epoch: counted from 1. train_loss, train_top1: means over the epoch's batches as they were
+    trained on, dropout and augmented views included. tune_loss, tune_top1: of the whole images of
+    tune after the epoch.
     """
 
     epoch: int
@@ -25,8 +28,20 @@ TrainingCurve = list[Epoch]
 
 
 def write_training_curve(path: Path, curve: TrainingCurve) -> None:
-    """One line an epoch, tab-separated, with a header."""
+    """One row per epoch; the header alone for a model that is not trained in epochs."""
     with tsv_writer(path) as table:
         table.writerow(field.name for field in fields(Epoch))
         for epoch in curve:
             table.writerow(f"{value:.6g}" for value in asdict(epoch).values())
+
+
+def load_training_curve(path: Path) -> TrainingCurve:
+    """What `write_training_curve` wrote to `path`, to six digits.
+
+    Raises:
+        UserError: the file is missing.
+    """
+    return [
+        Epoch(int(row.pop("epoch")), **{name: float(value) for name, value in row.items()})
+        for row in read_tsv(path)
+    ]
