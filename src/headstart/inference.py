@@ -16,7 +16,7 @@ from headstart.config import Backbone, Extract
 from headstart.core.devices import resolve_device
 from headstart.core.errors import UserError
 from headstart.core.thread_map import thread_map
-from headstart.data.datasets.file_tree import FileTree
+from headstart.data.datasets.file_tree import FileTree, is_image
 from headstart.data.decoding import UnreadableImageError, decode
 from headstart.data.resizing import Fit, to_square
 from headstart.evaluation.run_results import protocol_probabilities
@@ -87,10 +87,6 @@ def load_classifier(
     """
     if (folder / MODEL_FILE).exists():
         return _of_network(folder / MODEL_FILE, extract.device)
-    if not (folder / HEAD_FILE).exists():
-        found = {path.parent.name for path in folder.parent.glob("*/*.safetensors")}
-        near = ", ".join(sorted(found)) or "none; `dvc repro` trains some"
-        raise UserError(f"{folder} holds no trained model; there are: {near}")
     alias = folder.name.partition("-")[0]
     if alias not in zoo:
         raise UserError(
@@ -160,6 +156,8 @@ def read_images(
     """The images as `resize` would store them, [side, side, 3] uint8, or why not, in order."""
 
     def stored(name: str) -> np.ndarray | UnreadableImageError:
+        if not is_image(name):
+            return UnreadableImageError("its name doesn't end as an image's does (.jpg, .png, …)")
         try:
             return to_square(decode(source.read(name), max_pixels), side, fit)
         except UnreadableImageError as bad:

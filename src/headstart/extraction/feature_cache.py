@@ -137,7 +137,7 @@ class FeatureCache:
 
     def _is_sound(self, path: Path) -> bool:
         try:
-            if _digest(path) == path.stem and np.load(path, mmap_mode="r").dtype == self.record:
+            if file_digest(path) == path.stem and np.load(path, mmap_mode="r").dtype == self.record:
                 return True
         except FileNotFoundError:
             return False
@@ -175,7 +175,8 @@ class FeatureCache:
         return np.searchsorted(self._keys, keys).clip(max=max(len(self) - 1, 0))
 
 
-def _digest(path: Path) -> str:
+def file_digest(path: Path) -> str:
+    """The digest of a part's bytes, which is its name without `.npy`."""
     with path.open("rb") as file:
         digest = blake2b(digest_size=16)
         for block in _blocks(file.fileno()):
