@@ -10,9 +10,7 @@ import yaml
 ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "headstart"
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
-# These are for people, not for the pipeline.
-SCRIPTS = sorted(path.stem for path in (ROOT / "stages").glob("[!_]*.py"))
-STAGES = sorted(set(SCRIPTS) - {"bundle", "cache", "check", "classify"})
+STAGES = sorted(path.stem for path in (ROOT / "stages").glob("[!_]*.py"))
 
 
 def module_file(name: str) -> Path | None:
@@ -119,7 +117,7 @@ def test_dependencies_point_one_way() -> None:
 NETWORKS = {"extract", "train_head", "learning_curve", "train_scratch", "finetune"}
 
 
-@pytest.mark.parametrize("stage", sorted({*STAGES, "check"} - NETWORKS))
+@pytest.mark.parametrize("stage", sorted(set(STAGES) - NETWORKS))
 def test_a_stage_that_runs_no_network_imports_neither_torch_nor_timm(stage: str) -> None:
     for file in closure(ROOT / "stages" / f"{stage}.py"):
         tree = ast.parse(file.read_text(encoding="utf-8"))
@@ -134,7 +132,7 @@ def test_a_stage_that_runs_no_network_imports_neither_torch_nor_timm(stage: str)
             assert not {name.split(".")[0] for name in names} & {"torch", "timm"}, file
 
 
-@pytest.mark.parametrize("stage", [*STAGES, "check"])
+@pytest.mark.parametrize("stage", STAGES)
 def test_heavy_imports_wait_until_the_command_line_is_valid(stage: str) -> None:
     """`--help` and a typo's error answer at once: nothing heavy at the top of a stage."""
     tree = ast.parse((ROOT / "stages" / f"{stage}.py").read_text(encoding="utf-8"))

@@ -79,11 +79,10 @@ def find_run(run: str, project: Path | None) -> tuple[Path, str]:
     Raises:
         UserError: there is no such project or run; says which names are near.
     """
-    path = Path(run)
-    if path.is_absolute() or len(path.parts) > 1:
+    if "/" in run:
         if project is not None:
             raise UserError(f"{run} is a path, which says its project; leave out --project")
-        folder = path.resolve()
+        folder = Path(run).resolve()
         root = find_project(folder)
         if root is None or folder.parent != (root / MODELS).resolve():
             raise UserError(f"{run} is not the folder of a run; give a path …/{MODELS}/<run>")
