@@ -34,8 +34,8 @@ from headstart.data import datasets
 from headstart.data.preparation import prepare_dataset
 from headstart.data.resizing import write_images
 from headstart.extraction.extraction_stats import ExtractionStats
-from headstart.extraction.extractor import Extractor
 from headstart.extraction.pipeline import extract_features
+from headstart.extraction.row_extractor import RowExtractor
 from headstart.extraction.view_plan import ViewPlan
 from headstart.runtime.runtimes import start_runtime
 from headstart.store.images import open_images
@@ -169,7 +169,7 @@ def ours(
             manifest = prepare_dataset(dataset, checks).manifest
             write_images(out / "images.h5", manifest, dataset.read, 299, "crop", 10**8)
             with open_images(out / "images.h5") as stored:
-                member = Extractor(name, started, loaded.provenance)
+                member = RowExtractor(name, started, loaded.provenance)
                 counts.extend(
                     extract_features(stored, out, [member], ViewPlan(False, 0), "float32")
                 )

@@ -20,8 +20,8 @@ from headstart.data.datasets.file_tree import FileTree, is_image
 from headstart.data.decoding import UnreadableImageError, decode
 from headstart.data.resizing import Fit, to_square
 from headstart.evaluation.run_results import protocol_probabilities
-from headstart.extraction.extractor import load_extractor
 from headstart.extraction.pipeline import cast_features, row_provenance
+from headstart.extraction.row_extractor import load_row_extractor
 from headstart.heads.fitted_head import HEAD_FILE, FittedHead, load_head
 from headstart.metrics.calibration import (
     apply_temperature,
@@ -97,7 +97,7 @@ def load_classifier(
 
 
 def _of_head(head: FittedHead, zoo: Mapping[str, Backbone], extract: Extract) -> Classifier:
-    started = [load_extractor(name, backbone, extract) for name, backbone in zoo.items()]
+    started = [load_row_extractor(name, backbone, extract) for name, backbone in zoo.items()]
     provenance = merge_provenances([row_provenance(member) for member in started])
 
     def logits(images: np.ndarray) -> np.ndarray:
@@ -120,7 +120,7 @@ def _of_network(path: Path, device: str) -> Classifier:
         network.load_state_dict(saved.weights)
     except RuntimeError:
         raise UserError(f"{path} was saved by other code; delete it and run `dvc repro`") from None
-    place = resolve_device(device, "extract")
+    place = resolve_device(device)
     network.to(place)
 
     @torch.inference_mode()

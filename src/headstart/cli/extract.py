@@ -4,12 +4,15 @@ import argparse
 import sys
 from contextlib import chdir
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from headstart.cli.project_folder import find_project
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from headstart.config import Backbone
+    from headstart.data.datasets.file_tree import FileTree
 
 SUMMARY = "Write the features of a folder of images to a Parquet file."
 DESCRIPTION = (
@@ -20,6 +23,11 @@ DESCRIPTION = (
     "interrupted run goes on when it is started again. Images that can't be read are listed at the "
     "end and left out."
 )
+
+BLOCK = 1024
+"""Images held in memory at a time, and rows in a row group of the Parquet file."""
+
+Precision = Literal["float32", "bfloat16", "int8"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -72,7 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> str:
-    # The paths that the user gave are relative to the current folder, not to the project's.
+    # Paths that the user gave are relative to the current folder, not to the project's.
     folder, out = args.folder.absolute(), args.out.absolute()
 
     from headstart.core.errors import UserError
@@ -83,62 +91,95 @@ def run(args: argparse.Namespace) -> str:
     if not names:
         raise UserError(f"FOLDER: {folder} holds no images")
 
+    from tqdm import tqdm
+
     from headstart.api.extractor import Extractor
-    from headstart.api.image_inputs import ImageInputs, make_examples
     from headstart.cli.feature_table import class_folders, feature_table_writer
-    from headstart.data.decoding import MAX_PIXELS, decode, set_up_pillow
+    from headstart.data.decoding import set_up_pillow
 
     set_up_pillow()
-    project = find_project(Path.cwd())
-    precision = {} if args.precision is None else {"precision": args.precision}
     labels = class_folders(names)
-    inputs = ImageInputs(
-        make_examples(names, None), lambda position: decode(tree.read(names[position]), MAX_PIXELS)
-    )
+    project = find_project(Path.cwd())
     count, problems = 0, []
     with chdir(project or Path.cwd()):
+        backbone, precision = _zoo_entry(args.backbone, project)
         extractor = Extractor(
-            _zoo_entry(args.backbone, project),
+            backbone,
+            precision=args.precision or precision,
             dtype=args.dtype,
             batch_size=args.batch_size,
             device=args.device,
-            **precision,
         )
-        with feature_table_writer(out, extractor.width, args.dtype, extractor.provenance) as write:
-            for positions, values in extractor.extract_blocks(inputs, problems):
-                write([names[i] for i in positions], [labels[i] for i in positions], values[:, 0])
+        with (
+            feature_table_writer(out, extractor.width, args.dtype, extractor.provenance) as write,
+            tqdm(total=len(names), desc=args.backbone, unit="image") as bar,
+        ):
+            for start in range(0, len(names), BLOCK):
+                block = range(start, min(start + BLOCK, len(names)))
+                positions, squares = _read(tree, names, block, extractor.side, problems)
+                if squares:
+                    vectors = extractor(squares).values[:, 0]
+                    write([names[i] for i in positions], [labels[i] for i in positions], vectors)
                 count += len(positions)
+                bar.update(len(block))
             if not count:
-                raise UserError(
-                    f"none of the {len(names)} images in {folder} can be read:\n{_listed(problems)}"
-                )
+                listed = "\n".join(problems)
+                raise UserError(f"none of the images in {folder} can be read:\n{listed}")
     if problems:
-        print(f"left out, because they can't be read:\n{_listed(problems)}", file=sys.stderr)
+        listed = "\n".join(problems)
+        print(f"left out because they can't be read:\n{listed}", file=sys.stderr)
     return (
-        f"{args.out}: {count} images, {extractor.width} features each in {args.dtype}; "
+        f"{args.out}: {count} images with {extractor.width} features each, {args.dtype}; "
         f"{len(problems)} images can't be read"
     )
 
 
-def _zoo_entry(name: str, project: Path | None) -> "str | Backbone":
-    """The entry of that alias in the project's zoo; the name itself where there is none."""
+def _read(
+    tree: "FileTree", names: list[str], block: range, side: int, problems: list[str]
+) -> "tuple[list[int], list[np.ndarray]]":
+    """The positions and the squares, [s, s, 3] uint8 with s <= `side`, of the images of a block.
+
+    A line for each image that can't be read is added to `problems`.
+    """
+    from headstart.core.thread_map import thread_map
+    from headstart.data.decoding import MAX_PIXELS, UnreadableImageError, decode
+    from headstart.data.resizing import to_square
+
+    def square(position: int) -> "np.ndarray | UnreadableImageError":
+        try:
+            pixels = decode(tree.read(names[position]), MAX_PIXELS)
+        except UnreadableImageError as error:
+            return error
+        # A smaller image keeps its size, as in the pipeline: the runtime enlarges it.
+        return to_square(pixels, min(side, *pixels.shape[:2]), "crop")
+
+    positions, squares = [], []
+    for position, outcome in zip(block, thread_map(square, block, "reading"), strict=True):
+        if isinstance(outcome, UnreadableImageError):
+            problems.append(f"  {names[position]}: {outcome}")
+        else:
+            positions.append(position)
+            squares.append(outcome)
+    return positions, squares
+
+
+def _zoo_entry(name: str, project: Path | None) -> "tuple[str | Backbone, Precision]":
+    """The entry of that alias in the project's zoo, or else the name itself; and its precision."""
     if project is None:
-        return name
+        return name, "float32"
 
     from headstart.config import Concatenation, load_params
     from headstart.core.errors import UserError
 
-    entry = load_params().zoo.get(name, name)
+    entry = load_params().zoo.get(name)
+    if entry is None:
+        return name, "float32"
     if isinstance(entry, Concatenation):
         raise UserError(
             f"--backbone: '{name}' is a concatenation; extract its members one by one: "
             f"{', '.join(entry.concatenate)}"
         )
-    return entry
-
-
-def _listed(problems: list[str]) -> str:
-    return "\n".join(f"  {problem}" for problem in problems)
+    return entry, entry.precision
 
 
 def _positive(text: str) -> int:

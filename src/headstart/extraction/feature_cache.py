@@ -7,7 +7,7 @@ there, any number of processes may add parts at once, and a part that rotted is 
 
 import os
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from hashlib import blake2b
 from io import BytesIO
 from pathlib import Path
@@ -16,6 +16,7 @@ from uuid import uuid4
 import numpy as np
 from filelock import FileLock, Timeout
 
+from headstart.core.cache_folders import ensure_dir
 from headstart.core.errors import UserError
 
 KEY_BYTES = 16
@@ -173,6 +174,22 @@ class FeatureCache:
     def _positions(self, keys: np.ndarray) -> np.ndarray:
         self._index()
         return np.searchsorted(self._keys, keys).clip(max=max(len(self) - 1, 0))
+
+
+@contextmanager
+def reserve_cache(folder: Path, writer: int = 0) -> Iterator[None]:
+    """Lets this process alone write to the cache in `folder` as `writer`.
+
+    The folder is made where there is none, and what killed processes left unfinished is removed.
+    Waits while another process writes as `writer`: both would compute what both lack.
+
+    Raises:
+        UserError: the folder can't be made.
+    """
+    ensure_dir(folder)
+    remove_temporary_parts(folder)
+    with writer_lock(folder, writer):
+        yield
 
 
 def file_digest(path: Path) -> str:
