@@ -43,7 +43,11 @@ def feature_table_writer(
     # A dictionary of distinct values makes vectors no smaller.
     with (
         atomic_path(path) as unfinished,
-        pq.ParquetWriter(unfinished, schema, use_dictionary=["label"]) as writer,
+        pq.ParquetWriter(
+            unfinished,
+            schema,
+            use_dictionary=["label"],  # pyright: ignore[reportArgumentType]
+        ) as writer,
     ):
 
         def write(paths: Sequence[str], labels: Sequence[str | None], vectors: np.ndarray) -> None:
