@@ -212,7 +212,9 @@ def test_another_runs_predictions_are_refused(trained: Path) -> None:
     mixed = trained / "data/models/small2"
     shutil.copytree(trained / "data/models/small", mixed)
     shutil.copytree(trained / "data/predictions/tiny-linear", trained / "data/predictions/small2")
-    with pytest.raises(SystemExit, match="the predictions are not this model's of these images"):
+    with pytest.raises(
+        SystemExit, match="the stored predictions are not this model's for these images"
+    ):
         classify(trained, "small2")
 
 
