@@ -37,9 +37,13 @@ def imported(file: Path) -> set[Path]:
 
 
 def closure(file: Path) -> set[Path]:
+    """The local files that `file` imports, and those that they import.
+
+    Not those of headstart/__init__.py, which imports its public names when they are used.
+    """
     files, fresh = {file}, {file}
     while fresh:
-        fresh = set().union(*map(imported, fresh)) - files
+        fresh = set().union(*map(imported, fresh - {SOURCE / "__init__.py"})) - files
         files |= fresh
     return files
 
@@ -101,6 +105,18 @@ def before(stage: str) -> set[str]:
 def test_params_are_validated_before_dvc_uses_them(stage: str) -> None:
     assert "validate" in before(stage)
     assert "${" not in str(PIPELINE["validate"])
+
+
+def test_nothing_but_the_command_line_imports_the_library() -> None:
+    for file in SOURCE.rglob("*.py"):
+        if package(file) not in ("__init__.py", "api", "cli"):
+            assert not any(f.is_relative_to(SOURCE / "api") for f in imported(file)), file
+
+
+def test_nothing_imports_the_command_line() -> None:
+    for file in SOURCE.rglob("*.py"):
+        if package(file) != "cli":
+            assert not any(f.is_relative_to(SOURCE / "cli") for f in imported(file)), file
 
 
 def test_dependencies_point_one_way() -> None:

@@ -67,7 +67,7 @@ class Description(Section):
     name: str
     backbone: dict[str, Any] | None
     extractor: ExtractorSettings
-    temperatures: dict[Literal["whole", "ten_crop"], float]
+    temperatures: dict[str, float]
     numeric_labels: bool
     head_sha256: str
 

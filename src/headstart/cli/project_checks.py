@@ -57,7 +57,7 @@ def _dataset_problems(params: Params) -> Iterator[str]:
 
 
 def _weights_problems(params: Params) -> Iterator[str]:
-    """Weights files that are missing or wrong, as far as a second can tell; `extract` loads them."""
+    """Weights files that are missing or clearly wrong; they are not loaded."""
     aliases = [*params.extract.backbones, *params.finetune.backbones]
     aliases += filter(None, (params.networks[n].trunk for n in params.train_scratch.networks))
     active = {name: entry for alias in aliases for name, entry in params.backbones[alias].items()}

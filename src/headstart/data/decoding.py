@@ -171,7 +171,7 @@ def _without_metadata(data: bytes) -> bytes:
     return b"".join([*kept, data[start:]])
 
 
-def _check_depth(image: ImageFile.ImageFile) -> None:
+def _check_depth(image: Image.Image) -> None:
     """16 bits a pixel have an agreed white, 65535; deeper ones and some TIFFs' don't."""
     if isinstance(image, TiffImageFile):
         tags = image.tag_v2

@@ -44,7 +44,8 @@ class CUDARuntime:
             )
         if precision == "bfloat16" and not supports_bfloat16(torch.device("cuda")):
             raise UserError(
-                "precision bfloat16 needs a GPU that has it (Ampere or newer); set precision to float32"
+                "precision bfloat16 needs a GPU that has it (Ampere or newer); set precision to "
+                "float32"
             )
 
     @torch.inference_mode()
