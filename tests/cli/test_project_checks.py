@@ -1,4 +1,4 @@
-"""`python -m stages.check`: what would stop `dvc repro`, all at once and before it starts."""
+"""`headstart check`: everything that would stop `dvc repro`, at once and before it starts."""
 
 import re
 from pathlib import Path
@@ -42,10 +42,13 @@ def test_the_command(
 ) -> None:
     (tmp_path / "images").mkdir()
     sections = {"dataset": FOLDER, "train_head": {"heads": ["linear", "lda"]}}
-    cases.run_stage(monkeypatch, tmp_path, "check", extract={"backbones": ["pixels"]}, **sections)
+    cases.write_project(tmp_path, extract={"backbones": ["pixels"]}, **sections)
+    monkeypatch.chdir(tmp_path / "images")
+    cases.run_command("check")
     assert capsys.readouterr().out == "params.yaml is fine: 2 runs: pixels-linear, pixels-lda\n"
+    cases.write_project(tmp_path, dataset={**FOLDER, "path": "nowhere"})
     with pytest.raises(SystemExit, match=r"^error: dataset\.path: nowhere doesn't exist"):
-        cases.run_stage(monkeypatch, tmp_path, "check", dataset={**FOLDER, "path": "nowhere"})
+        cases.run_command("check")
 
 
 def test_the_shipped_params_are_fine(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -88,7 +88,7 @@ def test_features_that_are_not_finite_are_refused(trained: FittedHead, value: fl
 
 def test_files_that_are_no_heads_are_refused(tmp_path: Path):
     path = tmp_path / "head.safetensors"
-    with pytest.raises(UserError, match="is missing; `dvc repro` makes it"):
+    with pytest.raises(UserError, match="is missing; train the head that belongs there"):
         load_head(path)
     path.write_bytes(b"not a head")
     with pytest.raises(UserError, match="can't be read"):

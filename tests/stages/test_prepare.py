@@ -136,7 +136,7 @@ BAD: dict[str, tuple[bytes, str]] = {
     "phone.heic": (b"\0\0\0\x18ftypheic", "not an image of a known format (JPEG, PNG"),
     "huge.png": (
         encoded(Image.new("1", (1100, 1000))),
-        "1100 x 1000 pixels, more than prepare.max_pixels (1000000)",
+        "1100 x 1000 pixels, more than max_pixels (1000000)",
     ),
     "depth.tif": (encoded(Image.new("F", (4, 4)), "TIFF"), "has no agreed white"),
 }

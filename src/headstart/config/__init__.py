@@ -9,10 +9,10 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, TypeVar
 
 import yaml
-from pydantic import Discriminator, ValidationError, model_validator
+from pydantic import BaseModel, Discriminator, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from headstart.config.backbones import (
@@ -36,6 +36,7 @@ from headstart.config.heads import (
 )
 from headstart.config.preparation import ImageFolder, PhotoPatches, Prepare, Resize, TinyImageNet
 from headstart.config.section import Alias, Section
+from headstart.config.standard_zoo import STANDARD_ZOO
 from headstart.config.training import (
     SGD,
     Adam,
@@ -56,6 +57,7 @@ from headstart.core.errors import UserError, did_you_mean
 
 __all__ = [
     "SGD",
+    "STANDARD_ZOO",
     "Adam",
     "AdamW",
     "Augmentation",
@@ -90,6 +92,7 @@ __all__ = [
     "TrainScratch",
     "load_params",
     "timm_architectures",
+    "validate_as",
 ]
 
 
@@ -305,6 +308,8 @@ class Params(Section):
         return [*self.single_runs, *self.ensemble.ensembles]
 
 
+Model = TypeVar("Model", bound=BaseModel)
+
 _SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # of C where it was built
 
 
@@ -336,12 +341,7 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
         raise UserError(f"{path} can't be read ({error.strerror})") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
-    try:
-        valid = Params.model_validate(content)
-    except ValidationError as error:
-        told = (_line(content, problem) for problem in error.errors())
-        lines = [line for problem in told for line in problem.splitlines()]
-        raise UserError("\n".join(f"{path}: {line}" for line in lines)) from None
+    valid = validate_as(Params, content, str(path))
     for keys in _keys(content):
         if keys[-1] in UNTRACKED:
             raise UserError(
@@ -349,6 +349,20 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
                 f"'{keys[-1]}'; do without that key, or call it otherwise"
             )
     return valid
+
+
+def validate_as(model: type[Model], content: Any, source: str) -> Model:
+    """Validates `content`, whose origin messages call `source`, as `model`.
+
+    Raises:
+        UserError: keys or values in it are wrong; one line each, which names its key.
+    """
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        problems = "\n".join(_line(content, problem) for problem in error.errors())
+        lines = (f"{source}: {line}" for line in problems.splitlines())
+        raise UserError("\n".join(lines)) from None
 
 
 def _keys(content: Any, above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:

@@ -9,10 +9,8 @@ from headstart.core.errors import UserError
 from headstart.core.memory_limits import machine_memory
 
 
-def resolve_device(name: str, stage: str) -> torch.device:
-    """`cpu`, `cuda`, or `auto` for a GPU where there is one.
-
-    stage: the section of params.yaml whose `device` it is.
+def resolve_device(name: str) -> torch.device:
+    """The device `cpu` or `cuda`, or for `auto` a GPU where there is one and else the CPU.
 
     Raises:
         UserError: there is no GPU, or for `auto` one that torch can't use.
@@ -22,12 +20,12 @@ def resolve_device(name: str, stage: str) -> torch.device:
     if torch.cuda.is_available():
         return torch.device("cuda")
     if name == "cuda":
-        raise UserError(f"{stage}.device is cuda, but torch sees no GPU; set it to auto or cpu")
+        raise UserError("device is cuda, but torch sees no GPU; set it to auto or cpu")
     if shutil.which("nvidia-smi"):
         raise UserError(
-            f"there is a GPU here that torch can't use (its build or the driver "
-            f"doesn't fit, or CUDA_VISIBLE_DEVICES hides it); "
-            f"mend that, or set {stage}.device to cpu to do without it"
+            "there is a GPU here that torch can't use (its build or the driver "
+            "doesn't fit, or CUDA_VISIBLE_DEVICES hides it); "
+            "mend that, or set device to cpu to do without it"
         )
     return torch.device("cpu")
 

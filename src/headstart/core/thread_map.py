@@ -18,13 +18,13 @@ _AHEAD = 4 * _THREADS
 def thread_map(
     function: Callable[[Item], Result], items: Sequence[Item], description: str
 ) -> Generator[Result]:
-    """`function` of each item, in order, from a pool of threads; shows a bar with rate and end.
+    """`function` of each item, in order, from a pool of threads; shows a bar after a second.
 
     Only a few results wait at any time, however long `items` is.
     """
     with (
         ThreadPoolExecutor(_THREADS) as pool,
-        tqdm(total=len(items), desc=description, mininterval=1) as bar,
+        tqdm(total=len(items), desc=description, mininterval=1, delay=1, leave=None) as bar,
     ):
         waiting: deque[Future[Result]] = deque()
         try:

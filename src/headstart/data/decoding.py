@@ -15,6 +15,10 @@ FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM")
 """What Pillow may open; its rarer decoders are the less tested ones."""
 
 
+MAX_PIXELS = 100_000_000
+"""Of an image, where nothing else is said: one with more is taken for an attack or a mistake."""
+
+
 def set_up_pillow() -> None:
     """For a whole process, because Pillow and Python have these settings for all threads at once:
     what decodes many images calls it before.
@@ -72,17 +76,37 @@ def decode(data: bytes, max_pixels: int) -> np.ndarray:
             # Checksums first: the PNG decoder itself passes over them.
             image.verify()
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            image.load()
-            if image.mode.startswith("I") or image.mode == "F":
-                _check_depth(image)
-            return np.array(_to_rgb(ImageOps.exif_transpose(image)))
+            return _pixels(image)
     except Image.UnidentifiedImageError:
         raise UnreadableImageError(
             f"not an image of a known format ({', '.join(FORMATS)})"
         ) from None
     except _DECODER_ERRORS as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise UnreadableImageError(f"damaged: {reason}") from None
+        raise _damaged(error) from None
+
+
+def convert(image: Image.Image) -> np.ndarray:
+    """An image that Pillow has opened or made, as `decode` gives it: [H, W, 3] uint8.
+
+    Raises:
+        UnreadableImageError: its file is damaged, or its gray levels have no agreed white.
+    """
+    try:
+        return _pixels(image)
+    except _DECODER_ERRORS as error:
+        raise _damaged(error) from None
+
+
+def _pixels(image: Image.Image) -> np.ndarray:
+    image.load()
+    if image.mode.startswith("I") or image.mode == "F":
+        _check_depth(image)
+    return np.array(_to_rgb(ImageOps.exif_transpose(image)))
+
+
+def _damaged(error: Exception) -> UnreadableImageError:
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return UnreadableImageError(f"damaged: {reason}")
 
 
 def _check_size(image: ImageFile.ImageFile, max_pixels: int) -> None:
@@ -91,7 +115,7 @@ def _check_size(image: ImageFile.ImageFile, max_pixels: int) -> None:
         raise UnreadableImageError(f"{width} x {height} pixels")
     if width * height > max_pixels:
         raise UnreadableImageError(
-            f"{width} x {height} pixels, more than prepare.max_pixels ({max_pixels})"
+            f"{width} x {height} pixels, more than max_pixels ({max_pixels})"
         )
 
 
@@ -147,7 +171,7 @@ def _without_metadata(data: bytes) -> bytes:
     return b"".join([*kept, data[start:]])
 
 
-def _check_depth(image: ImageFile.ImageFile) -> None:
+def _check_depth(image: Image.Image) -> None:
     """16 bits a pixel have an agreed white, 65535; deeper ones and some TIFFs' don't."""
     if isinstance(image, TiffImageFile):
         tags = image.tag_v2

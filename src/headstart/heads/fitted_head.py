@@ -123,7 +123,7 @@ def iterate_finite(features: Features) -> Iterator[tuple[slice, np.ndarray]]:
         if len(bad):
             raise UserError(
                 f"the features of '{features.examples.ids[start + bad[0]]}' are NaN or infinite; "
-                "where float16 is too narrow for the backbone, set extract.dtype to float32"
+                "where float16 is too narrow for the backbone, set dtype to float32"
             )
         yield rows, x
 
@@ -162,11 +162,13 @@ def load_head(path: Path) -> FittedHead:
             about = json.loads((file.metadata() or {}).get("head", "{}"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except FileNotFoundError:
-        raise UserError(f"{path} is missing; `dvc repro` makes it") from None
+        raise UserError(f"{path} is missing; train the head that belongs there") from None
     except SafetensorError as error:
-        raise UserError(f"{path} can't be read ({error}); delete it and run `dvc repro`") from None
+        raise UserError(
+            f"{path} can't be read ({error}); delete it and train the head again"
+        ) from None
     if about.get("kind") not in MODELS or about.keys() != ABOUT:
-        raise UserError(f"{path} is not a head of this version; delete it and run `dvc repro`")
+        raise UserError(f"{path} is not a head of this version; delete it and train the head again")
     model = {
         name.removeprefix("model."): tensor
         for name, tensor in tensors.items()

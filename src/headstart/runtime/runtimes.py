@@ -52,7 +52,7 @@ def start_runtime(
         UserError: as `check`; or the network doesn't give one vector an image.
     """
     check_runtime(device, precision)
-    return RUNTIMES[resolve_device(device, "extract").type](backbone, batch_size, precision)
+    return RUNTIMES[resolve_device(device).type](backbone, batch_size, precision)
 
 
 def check_runtime(device: str, precision: str) -> None:
@@ -61,7 +61,7 @@ def check_runtime(device: str, precision: str) -> None:
     Raises:
         UserError: it isn't so.
     """
-    RUNTIMES[resolve_device(device, "extract").type].check(precision)
+    RUNTIMES[resolve_device(device).type].check(precision)
 
 
 def extract_array(runtime: Runtime, images: np.ndarray) -> np.ndarray:

@@ -55,7 +55,7 @@ def train_scratch(
     identity = {"scratch": chosen.model_dump(mode="json")}
     code = sorted(Path(getfile(networks)).parent.glob("*.py"))
     side = round(chosen.input_size / chosen.crop)
-    with distributed.process_group(resolve_device(stage.device, "train_scratch")) as device:
+    with distributed.process_group(resolve_device(stage.device)) as device:
         train, tune = (load_split(images, split, side, device) for split in ("train", "tune"))
         input_spec = InputSpec(
             chosen.input_size, chosen.crop, *(colors or channel_statistics(train.pixels))
