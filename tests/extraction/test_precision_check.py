@@ -102,7 +102,7 @@ def test_the_cost_is_a_median_cosine(tmp_path: Path) -> None:
 
 
 def test_what_the_machine_lacks_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("headstart.runtime.openvino_cpu.has_bfloat16", lambda _: False)
+    monkeypatch.setattr("headstart.runtime.openvino_cpu.supports_bfloat16", lambda _: False)
     with pytest.raises(UserError, match="needs a CPU with AVX512-BF16 or AMX-BF16"):
         check_runtime("cpu", "bfloat16")
     monkeypatch.setattr("headstart.runtime.openvino_cpu.find_spec", lambda _: None)
@@ -111,6 +111,6 @@ def test_what_the_machine_lacks_is_said(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     with pytest.raises(UserError, match=r"int8 is for the CPU; set bfloat16 in zoo, or extract\.d"):
         check_runtime("auto", "int8")
-    monkeypatch.setattr("headstart.runtime.cuda_gpu.has_bfloat16", lambda _: False)
+    monkeypatch.setattr("headstart.runtime.cuda_gpu.supports_bfloat16", lambda _: False)
     with pytest.raises(UserError, match="needs a GPU that has it"):
         check_runtime("cuda", "bfloat16")
