@@ -27,7 +27,7 @@ class FixedTrunk(ResNet18Trunk):
 
 
 def test_sequences_run_along_the_channels():
-    """A change in channel 127, the last of conv4's second sequence, changes only its LSTM's values."""
+    """A change in channel 127, the last of conv4's second sequence, changes its LSTM only."""
     torch.manual_seed(0)
     network = ResNetLSTM(5, side=64).eval()
     conv4, conv5 = torch.randn(1, 256, 4, 4), torch.randn(1, 512, 2, 2)
