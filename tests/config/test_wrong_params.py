@@ -12,7 +12,7 @@ from headstart import config
 from headstart.cli.project_checks import check_project
 from headstart.core.errors import UserError
 
-SHIPPED = Path(__file__).parent.parent / "params.yaml"
+SHIPPED = Path(__file__).parents[2] / "params.yaml"
 CONTENT = json.dumps(yaml.safe_load(SHIPPED.read_text("utf-8")))
 """As JSON, because YAML's anchors would change with what stands elsewhere."""
 

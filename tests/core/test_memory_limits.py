@@ -53,15 +53,15 @@ def test_a_refusal_names_the_key_the_estimate_and_what_there_is() -> None:
 
 
 def test_a_head_that_does_not_fit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory_limits, "of_machine", lambda: 10**6)
+    monkeypatch.setattr("headstart.core.devices.machine_memory", lambda: 10**6)
     fit_gradient_head(blobs.recipe("mlp", hidden=[8], epochs=1), TASK)
     with pytest.raises(UserError, match=r"^hidden, batch_size: 1 heads.* \[16, 30000, 4\] numbers"):
         fit_gradient_head(blobs.recipe("mlp", hidden=[30_000]), TASK)
 
 
 def test_a_sweep_whose_last_heads_do_not_fit_trains_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory_limits, "of_machine", lambda: 10**6)
-    monkeypatch.setattr(gradient_training, "train", None)
+    monkeypatch.setattr("headstart.core.devices.machine_memory", lambda: 10**6)
+    monkeypatch.setattr(gradient_training, "train_stacked", None)
     head = blobs.recipe("mlp", hidden=[8])
     over = {"hidden": [[8], [4000]], "learning_rate": [0.1, 0.2]}
     with pytest.raises(UserError, match=r"2 heads at once, layers of \[16, 4000, 4\]"):

@@ -170,7 +170,7 @@ def test_all_that_stops_any_backbone_is_said_before_the_first_ones_work(
     images(tmp_path / "images.h5")
     small = {"architecture": "inception_v3", "weights": "none", "input_size": 8}
     large = {**ZOO["tiny"], "input_size": 4096}
-    monkeypatch.setattr("headstart.core.memory_limits.machine_memory", lambda: 10**9)
+    monkeypatch.setattr("headstart.extraction.extractor.machine_memory", lambda: 10**9)
     with pytest.raises(SystemExit) as stopped:
         extract(monkeypatch, tmp_path, {**ZOO, "small": small, "large": large})
     first, second = str(stopped.value).removeprefix("error: ").splitlines()

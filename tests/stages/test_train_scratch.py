@@ -177,7 +177,7 @@ def test_classes_without_training_images_are_said(folder: Path, monkeypatch: pyt
 def test_a_batch_that_does_not_fit_the_memory_is_refused(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("headstart.core.memory_limits.machine_memory", lambda: 10**6)
+    monkeypatch.setattr("headstart.core.devices.machine_memory", lambda: 10**6)
     with pytest.raises(SystemExit, match=r"the recipe's batch_size: 16 images at once .* in small"):
         cases.run_stage(
             monkeypatch, folder, "train_scratch", *PATHS, "--network", "small", **CHANGES
