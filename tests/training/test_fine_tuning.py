@@ -30,7 +30,7 @@ def trained_head(backbone: LoadedBackbone) -> FittedHead:
         Affine(rng.normal(size=(4, 512)).astype(np.float32), np.ones(4, np.float32)),
         Standardization(mean.astype(np.float32), std.astype(np.float32)),
         CLASSES,
-        backbone.provenance | {"extraction": 1, "precision": "float32"},  # as extract writes it
+        backbone.provenance | {"extraction": 1, "precision": "float32"},  # as extract has it
         temperature=1.0,
         passes=24,
     )

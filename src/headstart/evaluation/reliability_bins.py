@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from headstart.core.atomic_files import tsv_writer
-from headstart.metrics.classification_metrics import CALIBRATION_BINS, confidence_bin
+from headstart.metrics.classification_metrics import BINS, confidence_bin
 
 
 class ReliabilityBins(NamedTuple):
-    """The bins of the expected calibration error (headstart.metrics), arrays of one value per bin.
+    """The bins of the expected calibration error (headstart.metrics), each array [BINS].
 
     n: images whose confidence falls into the bin. confidence, accuracy: their means; NaN where
     there is none.
@@ -31,16 +31,14 @@ def reliability_bins(probabilities: np.ndarray, labels: np.ndarray) -> Reliabili
     """Of probabilities [N, C] and labels [N]."""
     confidence, right = probabilities.max(1), probabilities.argmax(1) == labels
     position = confidence_bin(confidence)
-    n, sure, hits = (
-        np.bincount(position, weights, CALIBRATION_BINS) for weights in (None, confidence, right)
-    )
+    n, sure, hits = (np.bincount(position, weights, BINS) for weights in (None, confidence, right))
     with np.errstate(invalid="ignore"):
         return ReliabilityBins(n, sure / n, hits / n)
 
 
 def write_reliability_bins(path: Path, stages: Mapping[str, ReliabilityBins]) -> None:
     """A row a bin that holds images, for each of `stages`: its edges, n, and both means."""
-    edges = np.linspace(0, 1, CALIBRATION_BINS + 1)
+    edges = np.linspace(0, 1, BINS + 1)
     with tsv_writer(path) as table:
         table.writerow(["stage", "from", "to", "n", "confidence", "accuracy"])
         for stage, found in stages.items():

@@ -8,7 +8,7 @@ import numpy as np
 from headstart.evaluation.reliability_bins import (
     ReliabilityBins,
 )
-from headstart.metrics.classification_metrics import CALIBRATION_BINS, wilson_interval
+from headstart.metrics.classification_metrics import BINS, wilson_interval
 from headstart.plotting import save_figure
 
 COLORS = ("#d1741f", "#1f5fa8")
@@ -18,8 +18,8 @@ def draw_reliability(
     path: Path, stages: Mapping[str, ReliabilityBins], protocol: str, confidence: float
 ) -> None:
     """Accuracy against confidence with Wilson's intervals, above how many images each bin holds."""
-    centers = (np.arange(CALIBRATION_BINS) + 0.5) / CALIBRATION_BINS
-    width = 0.4 / CALIBRATION_BINS
+    centers = (np.arange(BINS) + 0.5) / BINS
+    width = 0.4 / BINS
     with save_figure(path, 6, 6.5) as figure:
         above, below = figure.subplots(2, sharex=True, height_ratios=(3, 1))
         above.plot([0, 1], [0, 1], "--", color="#8a8a8a")
@@ -39,6 +39,6 @@ def draw_reliability(
         figure.legend(loc="outside upper center", ncols=2)
         below.set_ylabel("images")
         below.set_xlabel(
-            f"confidence: the greatest probability, {CALIBRATION_BINS} bins\n"
+            f"confidence: the greatest probability, {BINS} bins\n"
             f"({total} val images, {protocol}; dashed: as often right as sure)"
         )
