@@ -49,7 +49,7 @@ from headstart.training import from_scratch
 from headstart.training.image_transforms import InputSpec
 from headstart.training.optimizers import make_optimizer
 from headstart.training.training_loop import (
-    CHECK_EVERY,
+    LOSS_CHECK_STEPS,
     ImageTensors,
     TrainingTask,
     TrainState,
@@ -233,7 +233,7 @@ def timm_train(
             if averaged is not None:
                 averaged.update(network, step=step)
             rates.step_update(step)
-            if step % CHECK_EVERY == 0:
+            if step % LOSS_CHECK_STEPS == 0:
                 loss.item()
         assert step == steps - 1
 

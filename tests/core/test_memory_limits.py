@@ -16,7 +16,7 @@ from headstart.heads.gradient_training import fit_gradient_head
 from headstart.heads.hyperparameter_sweep import fit_sweep
 from headstart.heads.stacked_adam import StackedAdam
 from headstart.heads.stacked_mlp import StackedMLP
-from headstart.training.training_jobs import kept_bytes
+from headstart.training.training_jobs import activation_bytes
 from tests.heads import blobs
 
 TRAIN, TUNE = blobs.features(40), blobs.features(20, split="tune")
@@ -74,7 +74,7 @@ def test_what_training_keeps_is_counted_once() -> None:
     )
     # The image for the convolution; each ReLU keeps its output, and the second changes the first's.
     image, output = 3 * 4 * 4, 8 * 4 * 4
-    assert kept_bytes(network, 4) == 4 * (image + output)
+    assert activation_bytes(network, 4) == 4 * (image + output)
     network[2] = nn.ReLU()
-    assert kept_bytes(network, 4) == 4 * (image + 2 * output)
-    assert kept_bytes(network.requires_grad_(False), 4) == 0
+    assert activation_bytes(network, 4) == 4 * (image + 2 * output)
+    assert activation_bytes(network.requires_grad_(False), 4) == 0

@@ -160,5 +160,5 @@ def test_what_cannot_be_learnt_or_reported_is_said_first():
     with pytest.raises(UserError, match="1 classes have no training images"):
         fit_learning_curve(recipe, missing, tune, val, asked(1), SAMPLING)
     other = replace(tune, provenance={})
-    with pytest.raises(UserError, match="don't belong together"):
+    with pytest.raises(UserError, match="train and tune were extracted differently"):
         fit_learning_curve(recipe, train, other, val, asked(1), SAMPLING)

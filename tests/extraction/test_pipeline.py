@@ -23,7 +23,7 @@ from headstart.extraction.process_shards import SINGLE_PROCESS, Shard
 from headstart.extraction.row_extractor import RowExtractor
 from headstart.extraction.view_plan import ViewPlan
 from headstart.extraction.view_rendering import render_view
-from headstart.runtime.cuda_gpu import in_chunks
+from headstart.runtime.cuda_gpu import compute_in_chunks
 from headstart.runtime.runtimes import Future, pad_batch
 from headstart.store.examples import ClassLabel, Examples
 from headstart.store.features import load_features, split_provenance
@@ -451,7 +451,7 @@ def test_memory_that_runs_out_midway_changes_no_byte(
 
         def submit(self, pixels: np.ndarray) -> Future:
             self.batches += 1
-            rows, self.chunk = in_chunks(self.chunk_rows, pixels, self.chunk)
+            rows, self.chunk = compute_in_chunks(self.chunk_rows, pixels, self.chunk)
             return rows.numpy
 
         def chunk_rows(self, pixels: np.ndarray) -> torch.Tensor:

@@ -72,7 +72,7 @@ def test_a_network_is_quantized_once_and_again_if_it_rots(
     content = weights.read_bytes()
     weights.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     again = start_runtime(backbone, "cpu", 2, "int8")
-    assert "quantizing resnet10t, once for all datasets" in capsys.readouterr().out
+    assert "quantizing resnet10t (once, for all datasets)" in capsys.readouterr().out
     # To the bit: what was cached under its digest stays valid.
     assert again.provenance == started.provenance
     assert weights.read_bytes() == content

@@ -1,4 +1,4 @@
-"""Made-up features: one Gaussian blob a class, the same blobs in every split."""
+"""Synthetic features: one Gaussian blob per class, the same blobs in every split."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -26,32 +26,32 @@ def features(
     distance: float = 1.0,
     dtype: Any = np.float16,
 ) -> Features:
-    """Labels in turn; the columns' means and scales differ, as a backbone's do."""
-    of = cases.examples(n, classes, split)
+    """Returns features of `n` images; the columns' means and scales differ, as a backbone's do."""
+    examples = cases.examples(n, classes, split)
     centers = distance * np.random.default_rng(0).normal(size=(classes, width))
     rng = np.random.default_rng(sum(split.encode()))
-    x = centers[of.labels, None] + rng.normal(size=(n, views, width))
+    x = centers[examples.labels, None] + rng.normal(size=(n, views, width))
     x = 1 + x * np.linspace(0.2, 1.5, width)
     names = ["whole", *(f"augmented_{k}" for k in range(views - 1))]
-    return Features(x.astype(dtype), names, of, PROVENANCE)
+    return Features(x.astype(dtype), names, examples, PROVENANCE)
 
 
-def save(path: Path, made: Features) -> None:
-    """The file that `extract` would write."""
+def save(path: Path, features: Features) -> None:
+    """Writes the file that `extract` would write."""
     with create_hdf5(path) as file:
-        file.create_dataset("features", data=made.values)
-        write_json(file, "views", made.views)
-        write_json(file, "provenance", made.provenance)
-        write_examples(file, made.examples)
+        file.create_dataset("features", data=features.values)
+        write_json(file, "views", features.views)
+        write_json(file, "provenance", features.provenance)
+        write_examples(file, features.examples)
 
 
-def with_labels(made: Features, labels: np.ndarray) -> Features:
-    return replace(made, examples=replace(made.examples, labels=labels))
+def with_labels(features: Features, labels: np.ndarray) -> Features:
+    return replace(features, examples=replace(features.examples, labels=labels))
 
 
 def recipe(kind: str, **settings: Any) -> Any:
-    """A validated recipe; gradient heads' settings have defaults here."""
-    trained: dict[str, Any] = {
+    """Returns a validated recipe, with default settings for gradient heads."""
+    gradient_defaults: dict[str, Any] = {
         "learning_rate": 0.01,
         "learning_rate_decay": 0.9,
         "weight_decay": 0.001,
@@ -60,15 +60,15 @@ def recipe(kind: str, **settings: Any) -> Any:
         "batch_size": 32,
         "seed": 0,
     }
-    defaults = {"standardize": True} | (trained if kind in ("linear", "mlp") else {})
+    defaults = {"standardize": True} | (gradient_defaults if kind in ("linear", "mlp") else {})
     return TypeAdapter(Head).validate_python({"kind": kind} | defaults | settings)
 
 
-def linear(**changed: Any) -> LinearHead:
-    return recipe("linear", **changed)
+def linear(**changes: Any) -> LinearHead:
+    return recipe("linear", **changes)
 
 
-def sweep(head: LinearHead | MLPHead, over: dict[str, list[Any]], **changed: Any) -> SweepHead:
+def sweep(head: LinearHead | MLPHead, over: dict[str, list[Any]], **changes: Any) -> SweepHead:
     return SweepHead.model_validate(
-        {"kind": "sweep", "head": head.model_dump(), "over": over, **changed}
+        {"kind": "sweep", "head": head.model_dump(), "over": over, **changes}
     )

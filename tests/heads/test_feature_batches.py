@@ -24,18 +24,18 @@ CPU = torch.device("cpu")
 
 
 def numbered(images: int, views: int) -> Features:
-    """Column 0 is the image's number, column 1 the view's."""
-    made = blobs.features(images, views=views, width=3, dtype=np.float32)
-    made.values[..., 0] = np.arange(images)[:, None]
-    made.values[..., 1] = np.arange(views)
-    return made
+    """Returns features with the image's number in column 0 and the view's in column 1."""
+    features = blobs.features(images, views=views, width=3, dtype=np.float32)
+    features.values[..., 0] = np.arange(images)[:, None]
+    features.values[..., 1] = np.arange(views)
+    return features
 
 
 @contextmanager
-def streamed(folder: Path, made: Features, limit: int) -> Iterator[Features]:
-    blobs.save(folder / "train.h5", made)
-    with open_features(folder / "train.h5", limit) as found:
-        yield found
+def streamed(folder: Path, features: Features, limit: int) -> Iterator[Features]:
+    blobs.save(folder / "train.h5", features)
+    with open_features(folder / "train.h5", limit) as opened:
+        yield opened
 
 
 @given(
@@ -48,58 +48,60 @@ def streamed(folder: Path, made: Features, limit: int) -> Iterator[Features]:
 def test_an_epoch_is_every_image_once(
     tmp_path_factory: pytest.TempPathFactory, images: int, views: int, batch_size: int, limit: int
 ):
-    made = numbered(images, views)
+    in_memory = numbered(images, views)
 
-    def check(found: FeatureBatches) -> None:
+    def check(feature_batches: FeatureBatches) -> None:
         order = torch.Generator().manual_seed(0)
-        batches = list(found.shuffled(batch_size, order))
+        batches = list(feature_batches.shuffled(batch_size, order))
         assert [len(x) for x, _ in batches[:-1]] == [batch_size] * (len(batches) - 1)
         x, labels = torch.cat([x for x, _ in batches]), torch.cat([y for _, y in batches])
         assert sorted(x[:, 0].tolist()) == list(range(images))
-        np.testing.assert_array_equal(labels, made.examples.labels[x[:, 0].int()])
+        np.testing.assert_array_equal(labels, in_memory.examples.labels[x[:, 0].int()])
         assert set(x[:, 1].tolist()) <= set(range(views))
-        again = torch.cat([x for x, _ in found.shuffled(batch_size, order)])
+        again = torch.cat([x for x, _ in feature_batches.shuffled(batch_size, order)])
         if images > 50:
             assert not torch.equal(x, again)
             assert len(x[:, 1].unique()) == views
-        in_order = torch.cat([x for x, _ in found.whole(batch_size)])
-        np.testing.assert_array_equal(in_order.numpy(), made.values[:, 0])
+        in_order = torch.cat([x for x, _ in feature_batches.in_order(batch_size)])
+        np.testing.assert_array_equal(in_order.numpy(), in_memory.values[:, 0])
 
     identity = Standardization.identity(3)
-    check(InMemoryBatches(made, identity, CPU))
-    with streamed(tmp_path_factory.mktemp("features"), made, limit) as found:
-        if isinstance(found.values, FeaturesOnDisk):
-            check(StreamedBatches(found, identity, CPU))
+    check(InMemoryBatches(in_memory, identity, CPU))
+    with streamed(tmp_path_factory.mktemp("features"), in_memory, limit) as opened:
+        if isinstance(opened.values, FeaturesOnDisk):
+            check(StreamedBatches(opened, identity, CPU))
 
 
-def test_what_fits_is_held_and_the_rest_is_streamed(tmp_path: Path):
-    made = numbered(100, 2)
+def test_features_that_fit_are_held_and_others_are_streamed(tmp_path: Path):
+    in_memory = numbered(100, 2)
     for limit, kind in (
         (None, InMemoryBatches),
-        (made.values.nbytes, InMemoryBatches),
+        (in_memory.values.nbytes, InMemoryBatches),
         (2000, StreamedBatches),
     ):
-        blobs.save(tmp_path / "train.h5", made)
-        with open_features(tmp_path / "train.h5", limit) as found:
-            assert type(make_batches(found, Standardization.identity(3), CPU)) is kind
+        blobs.save(tmp_path / "train.h5", in_memory)
+        with open_features(tmp_path / "train.h5", limit) as opened:
+            assert type(make_batches(opened, Standardization.identity(3), CPU)) is kind
 
 
 def test_streaming_holds_no_more_than_its_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    made = numbered(5000, 1)
-    held = []
-    join = torch.cat
+    in_memory = numbered(5000, 1)
+    pool_sizes = []
+    cat = torch.cat
 
-    def watched(parts: Any) -> Any:
-        joined = join(parts)
-        held.append(joined.nbytes)
-        return joined
+    def recording_cat(parts: Any) -> Any:
+        pool = cat(parts)
+        pool_sizes.append(pool.nbytes)
+        return pool
 
-    monkeypatch.setattr(torch, "cat", watched)
-    with streamed(tmp_path, made, 20_000) as found:
+    monkeypatch.setattr(torch, "cat", recording_cat)
+    with streamed(tmp_path, in_memory, 20_000) as opened:
         list(
-            StreamedBatches(found, Standardization.identity(3), CPU).shuffled(32, torch.Generator())
+            StreamedBatches(opened, Standardization.identity(3), CPU).shuffled(
+                32, torch.Generator()
+            )
         )
-    assert 5_000 < max(held) <= 20_000
+    assert 5_000 < max(pool_sizes) <= 20_000
 
 
 @pytest.mark.parametrize("recipe", [blobs.linear(), blobs.recipe("lda", shrinkages=[0.1, 0.5])])
@@ -108,18 +110,18 @@ def test_streamed_features_train_as_well(tmp_path: Path, recipe: Any):
     train = blobs.features(1000, **shape)
     tune = blobs.features(1000, split="tune", **shape | {"views": 1})
     in_memory = fit_head(recipe, train, tune)
-    with streamed(tmp_path, train, train.values.nbytes // 8) as found:
-        from_file = fit_head(recipe, found, tune)
-    # Binomial noise of 1,000 images bounds the difference from above: both see the same ones.
+    with streamed(tmp_path, train, train.values.nbytes // 8) as opened:
+        from_file = fit_head(recipe, opened, tune)
+    # The binomial noise of 1,000 images is an upper bound, because both use the same images.
     assert abs(in_memory.score.top1 - from_file.score.top1) < 2 * np.sqrt(0.25 / 1000)
     assert in_memory.score.top1 > 0.5
 
 
 def test_the_whole_view_alone(tmp_path: Path):
-    made = numbered(20, 3)
-    with streamed(tmp_path, made, 10) as found:
-        for features in (made, found):
+    in_memory = numbered(20, 3)
+    with streamed(tmp_path, in_memory, 10) as opened:
+        for features in (in_memory, opened):
             alone = whole_view(features)
             assert alone.values.shape == (20, 1, 3)
             assert alone.views == ["whole"]
-            np.testing.assert_array_equal(alone.values[2:5], made.values[2:5, :1])
+            np.testing.assert_array_equal(alone.values[2:5], in_memory.values[2:5, :1])

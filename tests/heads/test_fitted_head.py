@@ -34,20 +34,20 @@ def test_logits_are_the_affine_map_of_standardized_features(trained: FittedHead)
     )
 
 
-def test_blocks_don_t_show(trained: FittedHead, monkeypatch: pytest.MonkeyPatch):
+def test_logits_dont_depend_on_the_block_size(trained: FittedHead, monkeypatch: pytest.MonkeyPatch):
     features = blobs.features(50, views=3, split="val")
     in_one = trained.logits(features)
     monkeypatch.setattr(fitted_head, "ROWS", 7)
     np.testing.assert_allclose(trained.logits(features), in_one, rtol=1e-5, atol=1e-5)
 
 
-def test_a_file_brings_back_the_same_head_and_the_same_bytes(trained: FittedHead, tmp_path: Path):
+def test_a_saved_head_loads_and_saves_unchanged(trained: FittedHead, tmp_path: Path):
     save_head(tmp_path / "model" / "head.safetensors", trained)
-    found = load_head(tmp_path / "model" / "head.safetensors")
+    loaded = load_head(tmp_path / "model" / "head.safetensors")
     features = blobs.features(20, split="val")
-    np.testing.assert_array_equal(found.logits(features), trained.logits(features))
-    assert found.classes == trained.classes
-    save_head(tmp_path / "again.safetensors", found)
+    np.testing.assert_array_equal(loaded.logits(features), trained.logits(features))
+    assert loaded.classes == trained.classes
+    save_head(tmp_path / "again.safetensors", loaded)
     again = (tmp_path / "again.safetensors").read_bytes()
     assert again == (tmp_path / "model" / "head.safetensors").read_bytes()
     assert [f.name for f in (tmp_path / "model").iterdir()] == ["head.safetensors"]
@@ -60,7 +60,7 @@ def test_a_file_brings_back_the_same_head_and_the_same_bytes(trained: FittedHead
         ({"mean": [0.5, 0.5, 0.5]}, r"mean: None then, \[0.5, 0.5, 0.5\] now"),
     ],
 )
-def test_another_backbone_s_features_are_refused(trained: FittedHead, change: dict, message: str):
+def test_another_backbones_features_are_refused(trained: FittedHead, change: dict, message: str):
     val = blobs.features(8, split="val")
     with pytest.raises(UserError, match=message):
         trained.logits(replace(val, provenance=val.provenance | change))
@@ -86,7 +86,7 @@ def test_features_that_are_not_finite_are_refused(trained: FittedHead, value: fl
         trained.logits(val)
 
 
-def test_files_that_are_no_heads_are_refused(tmp_path: Path):
+def test_other_files_are_refused(tmp_path: Path):
     path = tmp_path / "head.safetensors"
     with pytest.raises(UserError, match="is missing; train the head that belongs there"):
         load_head(path)
@@ -110,13 +110,13 @@ def test_a_head_of_before_that_holds_a_temperature_is_refused(trained: FittedHea
 
 
 @pytest.mark.parametrize("rows", [5, 4096])
-def test_standardization_is_numpy_s(rows: int, monkeypatch: pytest.MonkeyPatch):
+def test_standardization_is_numpys(rows: int, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(fitted_head, "ROWS", rows)
     features = blobs.features(101, views=3, dtype=np.float32)
-    features.values[:, :, 2] = 0.3  # constant: left at its scale
-    found = Standardization.from_features(features)
+    features.values[:, :, 2] = 0.3  # constant, so it isn't scaled
+    standardization = Standardization.from_features(features)
     flat = features.values.reshape(-1, 16).astype(np.float64)
     std = flat.std(axis=0)
     std[2] = 1
-    np.testing.assert_allclose(found.mean, flat.mean(axis=0), rtol=1e-5)
-    np.testing.assert_allclose(found.std, std, rtol=1e-5)
+    np.testing.assert_allclose(standardization.mean, flat.mean(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(standardization.std, std, rtol=1e-5)

@@ -14,7 +14,7 @@ from tests.heads import blobs
 TUNE = blobs.features(40, split="tune")
 
 
-def test_linear_keeps_up_with_logistic_regression():
+def test_linear_is_as_good_as_logistic_regression():
     shape = {"classes": 10, "width": 64, "distance": 0.5}
     train, tune, val = (
         blobs.features(n, split=split, **shape)
@@ -27,13 +27,13 @@ def test_linear_keeps_up_with_logistic_regression():
     theirs.fit(train.values[:, 0].astype(np.float32), train.examples.labels)
     reference = theirs.score(val.values[:, 0].astype(np.float32), val.examples.labels)
     top1 = (ours.logits(val)[:, 0].argmax(1) == val.examples.labels).mean()
-    # Half of a 95 % interval of n = 1000, as the tests of real data have it.
+    # Half of a 95 % interval for n = 1000, as in the tests with real data.
     assert top1 > reference - 1.96 * np.sqrt(reference * (1 - reference) / 1000)
     assert 0.5 < reference < 0.99
 
 
 @pytest.mark.parametrize(("train_views", "passes"), [("whole", 60 + 40), ("all", 3 * 60 + 40)])
-def test_a_head_costs_the_features_that_it_looked_at(train_views: str, passes: int):
+def test_passes_count_the_features_used(train_views: str, passes: int):
     tune = blobs.features(40, views=3, split="tune")
     recipe = blobs.recipe("ridge", strengths=[1.0, 10.0], train_views=train_views)
     train = blobs.features(60, views=3)
@@ -51,24 +51,24 @@ def test_a_class_without_training_images_is_named():
         fit_head(blobs.linear(), blobs.with_labels(train, labels), TUNE)
 
 
-def test_one_class_only():
+def test_a_single_class_is_refused():
     with pytest.raises(UserError, match="the only class is 'convertible'"):
         fit_head(blobs.linear(), blobs.features(classes=1), blobs.features(classes=1, split="tune"))
 
 
-def test_unlabeled_images():
+def test_unlabeled_images_are_refused():
     train = blobs.features(60)
     unlabeled = blobs.with_labels(train, np.full(60, -1))
-    with pytest.raises(UserError, match="train holds no or unlabeled images"):
+    with pytest.raises(UserError, match="train has no images, or images without labels"):
         fit_head(blobs.linear(), unlabeled, TUNE)
 
 
 @pytest.mark.parametrize("split", ["train", "tune"])
-def test_features_that_are_not_finite(split: str):
-    made = {"train": blobs.features(60), "tune": blobs.features(40, split="tune")}
-    made[split].values[7, 0, 0] = np.nan
+def test_features_that_are_not_finite_are_refused(split: str):
+    features = {"train": blobs.features(60), "tune": blobs.features(40, split="tune")}
+    features[split].values[7, 0, 0] = np.nan
     with pytest.raises(UserError, match=rf"'{split}/images/{split}_7.JPEG' are NaN or infinite"):
-        fit_head(blobs.linear(), made["train"], made["tune"])
+        fit_head(blobs.linear(), features["train"], features["tune"])
 
 
 @pytest.mark.parametrize(
@@ -78,6 +78,6 @@ def test_features_that_are_not_finite(split: str):
         replace(TUNE, examples=replace(TUNE.examples, classes=TUNE.examples.classes[::-1])),
     ],
 )
-def test_train_and_tune_of_two_extractions(stale: Features):
-    with pytest.raises(UserError, match="don't belong together"):
+def test_train_and_tune_of_different_extractions_are_refused(stale: Features):
+    with pytest.raises(UserError, match="train and tune were extracted differently"):
         fit_head(blobs.linear(), blobs.features(60), stale)

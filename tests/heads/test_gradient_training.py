@@ -36,11 +36,11 @@ def test_the_loss_is_eq_1_by_hand():
     seed=st.integers(0, 99),
 )
 @settings(deadline=None, max_examples=30)
-def test_loss_and_gradient_are_torch_s(batch: int, smoothing: list[float], classes: int, seed: int):
+def test_loss_and_gradient_are_torchs(batch: int, smoothing: list[float], classes: int, seed: int):
     draw = torch.Generator().manual_seed(seed)
     logits = 3 * torch.randn(batch, len(smoothing), classes, generator=draw)
     labels = torch.randint(classes, (batch,), generator=draw)
-    losses, slope = smoothed_cross_entropy(
+    losses, gradient = smoothed_cross_entropy(
         logits, labels, torch.tensor(smoothing), torch.ones(batch)
     )
     for m, eps in enumerate(smoothing):
@@ -49,11 +49,11 @@ def test_loss_and_gradient_are_torch_s(batch: int, smoothing: list[float], class
             losses[:, m], F.cross_entropy(z, labels, label_smoothing=eps, reduction="none").detach()
         )
         F.cross_entropy(z, labels, label_smoothing=eps).backward()
-        torch.testing.assert_close(slope[:, m] / batch, z.grad, rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(gradient[:, m] / batch, z.grad, rtol=1e-4, atol=1e-6)
 
 
-def test_training_is_torch_s_own_adam_loss_and_decay():
-    """The same batches through nn.Linear, CrossEntropyLoss, Adam and ExponentialLR."""
+def test_training_is_torchs_own_adam_loss_and_decay():
+    """The reference trains nn.Linear with torch's loss, Adam and ExponentialLR."""
     train, tune = blobs.features(90, views=2), blobs.features(40, split="tune")
     recipe = blobs.linear(epochs=3, standardize=False, train_views="all")
     fitted = fit_head(recipe, train, tune)
@@ -89,20 +89,20 @@ def test_training_is_torch_s_own_adam_loss_and_decay():
     )
 
 
-def test_balanced_classes_weigh_as_scikit_learn_s():
+def test_balanced_classes_weigh_as_scikit_learns():
     logits, labels = torch.randn(6, 1, 3), torch.tensor([0, 0, 0, 0, 1, 2])
     examples = replace(cases.examples(6, classes=3), labels=labels.numpy())
     weights = class_weights("balanced", examples)
     np.testing.assert_allclose(
         weights, compute_class_weight("balanced", classes=np.arange(3), y=labels.numpy())
     )
-    of_images = torch.from_numpy(weights).float()[labels]
-    losses, _ = smoothed_cross_entropy(logits, labels, torch.zeros(1), of_images)
-    by_hand = F.cross_entropy(logits[:, 0], labels, reduction="none") * of_images
+    image_weights = torch.from_numpy(weights).float()[labels]
+    losses, _ = smoothed_cross_entropy(logits, labels, torch.zeros(1), image_weights)
+    by_hand = F.cross_entropy(logits[:, 0], labels, reduction="none") * image_weights
     torch.testing.assert_close(losses[:, 0], by_hand)
-    # The mean over all images is torch's own weighted mean.
-    torch_s = F.cross_entropy(logits[:, 0], labels, weight=torch.from_numpy(weights).float())
-    torch.testing.assert_close(losses.mean(), torch_s)
+    # The mean over all images is torch's weighted mean.
+    reference = F.cross_entropy(logits[:, 0], labels, weight=torch.from_numpy(weights).float())
+    torch.testing.assert_close(losses.mean(), reference)
 
 
 def test_balanced_training_favors_the_rare_class():
@@ -112,8 +112,8 @@ def test_balanced_training_favors_the_rare_class():
     recalls = []
     for weights in ("none", "balanced"):
         head = fit_head(blobs.linear(class_weights=weights), rare, tune).head
-        of_rare = head.logits(tune)[:, 0].argmax(1)[tune.examples.labels == 3]
-        recalls.append((of_rare == 3).mean())
+        rare_predictions = head.logits(tune)[:, 0].argmax(1)[tune.examples.labels == 3]
+        recalls.append((rare_predictions == 3).mean())
     assert recalls[1] > recalls[0] + 0.1
 
 
@@ -131,10 +131,10 @@ def test_networks_give_the_logits_of_their_models(activation: str):
 
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
 @pytest.mark.parametrize("hidden", [[], [7], [7, 6]])
-def test_gradients_are_autograd_s_in_slices_and_smaller_batches(
+def test_gradients_are_autograds_in_slices_and_smaller_batches(
     hidden: list[int], dropout: float, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(gradient_training, "SLICE", 30)
+    monkeypatch.setattr(gradient_training, "LOSS_SLICE_SCORES", 30)
     cpu = torch.device("cpu")
     draw = torch.Generator().manual_seed(0)
     smoothing = torch.tensor([0.0, 0.1, 0.4])
@@ -149,14 +149,14 @@ def test_gradients_are_autograd_s_in_slices_and_smaller_batches(
         x = torch.randn(batch, 5, generator=draw)
         labels = torch.randint(4, (batch,), generator=draw)
         weights = 1 + torch.rand(batch, generator=draw)
-        tally = MetricSums(3, cpu)
+        stats = MetricSums(3, cpu)
         logits = network(x, training=True)
-        network.backward(loss_gradient_(logits, labels, smoothing, weights, tally))
-        network(torch.randn(8, 5), training=False)  # what tune does in between
+        network.backward(loss_gradient_(logits, labels, smoothing, weights, stats))
+        network(torch.randn(8, 5), training=False)  # as in evaluation on tune between two steps
 
-        h = theirs._dropped(x)[:, None].expand(batch, 3, 5)
+        h = theirs._drop_out(x)[:, None].expand(batch, 3, 5)
         for layer, (weight, bias) in enumerate(zip(theirs.weights, theirs.biases, strict=True)):
-            h = theirs._dropped(torch.tanh(h)) if layer else h
+            h = theirs._drop_out(torch.tanh(h)) if layer else h
             h = torch.einsum("bmi,moi->bmo", h, weight) + bias
         losses = torch.stack(
             [
@@ -168,7 +168,7 @@ def test_gradients_are_autograd_s_in_slices_and_smaller_batches(
             tensor.grad = None
         (losses * weights).mean(dim=1).sum().backward()
         torch.testing.assert_close(
-            torch.tensor(tally.means())[:, 0], (losses * weights).mean(dim=1).detach()
+            torch.tensor(stats.means())[:, 0], (losses * weights).mean(dim=1).detach()
         )
         for kind in ("weights", "biases"):
             for ours, copy in zip(getattr(network, kind), getattr(theirs, kind), strict=True):
@@ -177,7 +177,7 @@ def test_gradients_are_autograd_s_in_slices_and_smaller_batches(
 
 def test_dropout_drops_its_share_and_keeps_the_mean():
     network = StackedMLP(1, [1000, 3], "relu", 0.2, 0, torch.device("cpu"))
-    dropped = network._dropped(torch.ones(50, 1000))
+    dropped = network._drop_out(torch.ones(50, 1000))
     assert (dropped == 0).float().mean().item() == pytest.approx(0.2, abs=0.01)
     assert set(dropped.unique().tolist()) == {0.0, 1.25}
 
@@ -187,18 +187,18 @@ def test_an_mlp_learns_what_no_linear_head_can():
     train, tune = (
         blobs.features(n, classes=2, split=s) for n, s in ((800, "train"), (200, "tune"))
     )
-    for made in (train, tune):  # exclusive or
-        signs = rng.choice([-1, 1], size=(len(made.examples), 2))
-        made.values[:, 0] = rng.normal(scale=0.1, size=made.values[:, 0].shape)
-        made.values[:, 0, :2] += signs
-        made.examples.labels[:] = signs.prod(axis=1) > 0
+    for features in (train, tune):  # exclusive or
+        signs = rng.choice([-1, 1], size=(len(features.examples), 2))
+        features.values[:, 0] = rng.normal(scale=0.1, size=features.values[:, 0].shape)
+        features.values[:, 0, :2] += signs
+        features.examples.labels[:] = signs.prod(axis=1) > 0
     linear = fit_head(blobs.linear(epochs=20), train, tune)
     mlp = fit_head(blobs.recipe("mlp", hidden=[16], epochs=20, dropout=0.0), train, tune)
     assert linear.score.top1 < 0.7
     assert mlp.score.top1 > 0.95
 
 
-def test_one_seed_one_head_and_another_seed_another():
+def test_the_seed_determines_the_head():
     train, tune = blobs.features(90), blobs.features(40, split="tune")
     weights = [
         fit_head(blobs.linear(seed=seed), train, tune).head.model.tensors()["weight"]
@@ -209,7 +209,7 @@ def test_one_seed_one_head_and_another_seed_another():
 
 
 def test_every_view_of_an_image_is_drawn():
-    """Only the second view tells the classes apart; training that never saw it could not."""
+    """Only the second view distinguishes the classes, so training has to use it."""
     train = blobs.features(90, views=2)
     train.values[:, 0] = 0
     tune = blobs.features(40, split="tune")
@@ -217,17 +217,17 @@ def test_every_view_of_an_image_is_drawn():
     assert fitted.curve[-1].tune_top1 > 0.8
 
 
-def test_views_may_be_left_out():
+def test_training_may_use_the_whole_view_only():
     train, tune = blobs.features(90, views=3), blobs.features(40, split="tune")
-    alone = replace(train, values=train.values[:, :1].copy(), views=["whole"])
-    without, of_whole = (
-        fit_head(blobs.linear(train_views=views), made, tune).head.model.tensors()["weight"]
-        for views, made in (("whole", train), ("all", alone))
+    whole_only = replace(train, values=train.values[:, :1].copy(), views=["whole"])
+    ours, reference = (
+        fit_head(blobs.linear(train_views=views), features, tune).head.model.tensors()["weight"]
+        for views, features in (("whole", train), ("all", whole_only))
     )
-    np.testing.assert_array_equal(without, of_whole)
+    np.testing.assert_array_equal(ours, reference)
 
 
-def test_a_diverged_training_is_an_error():
+def test_diverged_training_is_an_error():
     train = blobs.features(90)
     with pytest.raises(UserError, match="training diverged: lower"):
         fit_head(blobs.linear(learning_rate=1e38), train, blobs.features(40, split="tune"))

@@ -13,8 +13,8 @@ from headstart.report.tuning_figure import draw_tuning
 from headstart.store.tuning_results import Score, load_tuning_results, write_tuning_results
 from tests.heads import blobs
 
-# No batch holds a third of its images of each class. If one did, a bias's first gradient would be 0
-# but for rounding, and Adam divides by its size.
+# No batch has equally many images of all classes. In such a batch a bias's first gradient would be
+# 0 except for rounding, and Adam divides by its absolute value.
 TRAIN, TUNE = blobs.features(100, views=2, classes=3), blobs.features(60, classes=3, split="tune")
 TASK = FitContext(TRAIN, TUNE, Standardization.from_features(TRAIN), "cpu")
 
@@ -36,25 +36,26 @@ TASK = FitContext(TRAIN, TUNE, Standardization.from_features(TRAIN), "cpu")
         ("mlp", {"hidden": [8]}, {"hidden": [[8], [6, 5]], "dropout": [0, 0.3], "seed": [0, 1]}),
     ],
 )
-def test_every_point_is_what_a_run_of_its_own_gives(kind: str, fixed: dict, over: dict):
+def test_every_point_equals_a_separate_run(kind: str, fixed: dict, over: dict):
     fixed = {"epochs": 2, "train_views": "all", **fixed}
     head = blobs.recipe(kind, **fixed)
     swept = fit_sweep(blobs.sweep(head, over), TASK)
     assert len(swept) == np.prod([len(values) for values in over.values()])
     for candidate in swept:
-        alone = fit_head(blobs.recipe(kind, **fixed | candidate.settings), TRAIN, TUNE)
-        for name, tensor in alone.head.model.tensors().items():
-            found = candidate.model.tensors()[name]
-            np.testing.assert_allclose(found, tensor, rtol=1e-3, atol=1e-5)
-        for ours, theirs in zip(candidate.curve, alone.curve, strict=True):
+        separate = fit_head(blobs.recipe(kind, **fixed | candidate.settings), TRAIN, TUNE)
+        for name, tensor in separate.head.model.tensors().items():
+            np.testing.assert_allclose(
+                candidate.model.tensors()[name], tensor, rtol=1e-3, atol=1e-5
+            )
+        for ours, theirs in zip(candidate.curve, separate.curve, strict=True):
             assert ours.tune_loss == pytest.approx(theirs.tune_loss, rel=1e-3)
             assert ours.train_loss == pytest.approx(theirs.train_loss, rel=1e-3)
 
 
-def test_many_points_are_trained_in_parts(monkeypatch: pytest.MonkeyPatch):
+def test_many_points_are_trained_in_several_stacks(monkeypatch: pytest.MonkeyPatch):
     recipe = blobs.sweep(blobs.linear(epochs=1), {"learning_rate": [0.1, 0.2, 0.3, 0.4, 0.5]})
     at_once = fit_sweep(recipe, TASK)
-    monkeypatch.setattr(hyperparameter_sweep, "AT_ONCE", 2)
+    monkeypatch.setattr(hyperparameter_sweep, "MAX_STACKED_MODELS", 2)
     for whole, part in zip(at_once, fit_sweep(recipe, TASK), strict=True):
         assert whole.settings == part.settings
         np.testing.assert_allclose(
@@ -62,14 +63,14 @@ def test_many_points_are_trained_in_parts(monkeypatch: pytest.MonkeyPatch):
         )
 
 
-def test_a_sample_is_of_the_grid_and_by_seed():
+def test_a_sample_is_part_of_the_grid_and_depends_on_the_seed():
     over = {"learning_rate": [0.1, 0.2, 0.3], "seed": [0, 1, 2, 3], "dropout": [0, 0.5]}
     grid = sweep_points(blobs.sweep(blobs.linear(), over))
     assert len(grid) == 24
-    drawn = [sweep_points(blobs.sweep(blobs.linear(), over, sample=9, seed=s)) for s in (0, 0, 1)]
-    assert drawn[0] == drawn[1] != drawn[2]
-    assert len({str(point) for point in drawn[0]}) == 9
-    assert all(point in grid for point in drawn[0])
+    samples = [sweep_points(blobs.sweep(blobs.linear(), over, sample=9, seed=s)) for s in (0, 0, 1)]
+    assert samples[0] == samples[1] != samples[2]
+    assert len({str(point) for point in samples[0]}) == 9
+    assert all(point in grid for point in samples[0])
 
 
 def test_tune_chooses_and_a_diverged_point_does_not_matter(tmp_path: Path):
@@ -98,7 +99,7 @@ def test_tune_chooses_and_a_diverged_point_does_not_matter(tmp_path: Path):
     assert ">weight_decay<" in (tmp_path / "tuning.svg").read_text()
 
 
-def test_equals_go_by_likelihood():
+def test_equal_accuracies_are_ordered_by_likelihood():
     scores = [Score(0.5, 2.0), Score(0.6, 2.0), Score(0.6, 1.0)]
     assert best_candidate(scores) == 2
 

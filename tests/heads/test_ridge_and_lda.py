@@ -14,40 +14,43 @@ from headstart.store.features import Features, select_images, whole_view
 from tests.heads import blobs
 
 
-def task(standardized: bool, width: int = 24) -> FitContext:
-    """Unbalanced, far from zero and wider than class means alone: nothing cancels by chance."""
-    made = blobs.features(240, views=2, width=width, distance=0.6, dtype=np.float32)
-    kept = np.flatnonzero((made.examples.labels != 1) | (np.arange(240) < 100))
-    train = replace(made, values=made.values[kept] + 20, examples=made.examples[kept])
+def make_context(standardized: bool, width: int = 24) -> FitContext:
+    """Returns unbalanced features far from zero, so that no error cancels by chance."""
+    features = blobs.features(240, views=2, width=width, distance=0.6, dtype=np.float32)
+    kept = np.flatnonzero((features.examples.labels != 1) | (np.arange(240) < 100))
+    train = replace(features, values=features.values[kept] + 20, examples=features.examples[kept])
     tune = blobs.features(80, split="tune", width=width, distance=0.6, dtype=np.float32)
     tune = replace(tune, values=tune.values + 20)
-    to = Standardization.from_features(train) if standardized else Standardization.identity(width)
-    return FitContext(train, tune, to, "cpu")
+    standardization = (
+        Standardization.from_features(train) if standardized else Standardization.identity(width)
+    )
+    return FitContext(train, tune, standardization, "cpu")
 
 
-def rows(features: Features, to: Standardization) -> tuple[np.ndarray, np.ndarray]:
-    x = to(features.values.reshape(-1, features.width)).astype(np.float64)
+def rows(features: Features, standardization: Standardization) -> tuple[np.ndarray, np.ndarray]:
+    """Returns all views of all images: x [N * V, D] float64 and labels [N * V]."""
+    x = standardization(features.values.reshape(-1, features.width)).astype(np.float64)
     return x, features.examples.labels.repeat(features.values.shape[1])
 
 
 NARROW_AND_WIDE = [24, 600]
-"""Numbers of features, below and above that of the rows."""
+"""Numbers of features, below and above the number of rows."""
 
 
 @pytest.mark.parametrize("width", NARROW_AND_WIDE)
 @pytest.mark.parametrize("standardized", [True, False])
 @pytest.mark.parametrize("weights", ["none", "balanced"])
-def test_ridge_is_scikit_learn_s(standardized: bool, weights: str, width: int):
-    made = task(standardized, width)
+def test_ridge_is_scikit_learns(standardized: bool, weights: str, width: int):
+    context = make_context(standardized, width)
     recipe = blobs.recipe("ridge", strengths=[0.1, 10, 1000], class_weights=weights)
-    x, labels = rows(made.train, made.standardization)
-    of_rows = class_weights(weights, made.train.examples)[labels]
-    for candidate in fit_ridge(recipe, made):
+    x, labels = rows(context.train, context.standardization)
+    row_weights = class_weights(weights, context.train.examples)[labels]
+    for candidate in fit_ridge(recipe, context):
         reference = Ridge(alpha=candidate.settings["strength"])
-        reference.fit(x, 4 * np.eye(4)[labels], sample_weight=of_rows)
+        reference.fit(x, 4 * np.eye(4)[labels], sample_weight=row_weights)
         tensors = candidate.model.tensors()
         np.testing.assert_allclose(tensors["weight"], reference.coef_, rtol=1e-3, atol=1e-4)
-        test, _ = rows(made.tune, made.standardization)
+        test, _ = rows(context.tune, context.standardization)
         np.testing.assert_allclose(
             candidate.model(test.astype(np.float32)), reference.predict(test), rtol=1e-3, atol=1e-3
         )
@@ -59,32 +62,34 @@ def test_ridge_is_scikit_learn_s(standardized: bool, weights: str, width: int):
 
 @pytest.mark.parametrize("width", NARROW_AND_WIDE)
 @pytest.mark.parametrize("standardized", [True, False])
-def test_lda_is_scikit_learn_s(standardized: bool, width: int):
-    made = task(standardized, width)
+def test_lda_is_scikit_learns(standardized: bool, width: int):
+    context = make_context(standardized, width)
     recipe = blobs.recipe("lda", shrinkages=[0.01, 0.3, 1])
-    x, labels = rows(made.train, made.standardization)
-    test, _ = rows(made.tune, made.standardization)
-    for candidate in fit_lda(recipe, made):
+    x, labels = rows(context.train, context.standardization)
+    test, _ = rows(context.tune, context.standardization)
+    for candidate in fit_lda(recipe, context):
         reference = LinearDiscriminantAnalysis("lsqr", shrinkage=candidate.settings["shrinkage"])
         scores = reference.fit(x, labels).decision_function(test)
-        found = candidate.model(test.astype(np.float32))
-        # Scores may differ by what all classes have in common.
+        logits = candidate.model(test.astype(np.float32))
+        # Scores may differ by a term that is the same for all classes.
         np.testing.assert_allclose(
-            found - found.mean(axis=1, keepdims=True),
+            logits - logits.mean(axis=1, keepdims=True),
             scores - scores.mean(axis=1, keepdims=True),
             rtol=2e-2,
             atol=2e-2,
         )
-        assert (found.argmax(axis=1) == scores.argmax(axis=1)).mean() > 0.98
+        assert (logits.argmax(axis=1) == scores.argmax(axis=1)).mean() > 0.98
 
 
 @pytest.mark.parametrize("images", [4, 60])
-def test_few_rows_give_what_all_dimensions_would(images: int, monkeypatch: pytest.MonkeyPatch):
-    """4 images are one of each class, which show no scatter."""
-    made = task(True, width=600)
-    made = replace(made, train=select_images(made.train, np.arange(images)))
-    x, labels = rows(made.train, made.standardization)
-    test, _ = rows(made.tune, made.standardization)
+def test_computing_in_the_subspace_of_few_rows_is_exact(
+    images: int, monkeypatch: pytest.MonkeyPatch
+):
+    """With 4 images, one per class, there is no scatter within classes."""
+    context = make_context(True, width=600)
+    context = replace(context, train=select_images(context.train, np.arange(images)))
+    x, labels = rows(context.train, context.standardization)
+    test, _ = rows(context.tune, context.standardization)
     counts = np.bincount(labels)
     means = np.stack([x[labels == c].mean(axis=0) for c in range(4)])
     covariance = np.cov((x - means[labels]).T, bias=True)
@@ -92,36 +97,38 @@ def test_few_rows_give_what_all_dimensions_would(images: int, monkeypatch: pytes
         x = x[::2]
         labels, means = labels[::2], x
         covariance = np.eye(600) * x.var(axis=0).mean()
-        made = replace(made, train=whole_view(made.train))
+        context = replace(context, train=whole_view(context.train))
 
-    sides = []
+    matrix_sizes = []
     eigh = np.linalg.eigh
-    monkeypatch.setattr(np.linalg, "eigh", lambda a: sides.append(len(a)) or eigh(a))
-    for candidate in fit_lda(blobs.recipe("lda", shrinkages=[0.1, 0.9]), made):
+    monkeypatch.setattr(np.linalg, "eigh", lambda a: matrix_sizes.append(len(a)) or eigh(a))
+    for candidate in fit_lda(blobs.recipe("lda", shrinkages=[0.1, 0.9]), context):
         shrinkage = candidate.settings["shrinkage"]
         average = np.trace(covariance) / 600
-        shrunk = (1 - shrinkage) * covariance + shrinkage * average * np.eye(600)
-        weight = np.linalg.solve(shrunk, means.T).T
+        shrunk_covariance = (1 - shrinkage) * covariance + shrinkage * average * np.eye(600)
+        weight = np.linalg.solve(shrunk_covariance, means.T).T
         scores = test @ weight.T + np.log(counts / counts.sum()) - (weight * means).sum(1) / 2
-        found = candidate.model(test.astype(np.float32))
+        logits = candidate.model(test.astype(np.float32))
         np.testing.assert_allclose(
-            found - found.mean(axis=1, keepdims=True),
+            logits - logits.mean(axis=1, keepdims=True),
             scores - scores.mean(axis=1, keepdims=True),
             rtol=1e-3,
             atol=1e-3 * np.abs(scores).max(),
         )
-    assert sides == [len(x)]
+    assert matrix_sizes == [len(x)]
 
 
 def test_balanced_lda_has_equal_priors():
-    made = task(True)
+    context = make_context(True)
     [plain], [balanced] = (
-        fit_lda(blobs.recipe("lda", shrinkages=[1.0], class_weights=weights), made)
+        fit_lda(blobs.recipe("lda", shrinkages=[1.0], class_weights=weights), context)
         for weights in ("none", "balanced")
     )
-    test, _ = rows(made.tune, made.standardization)
-    rare = [(m.model(test.astype(np.float32)).argmax(1) == 1).mean() for m in (plain, balanced)]
-    assert rare[1] > rare[0]
+    test, _ = rows(context.tune, context.standardization)
+    rare_shares = [
+        (m.model(test.astype(np.float32)).argmax(1) == 1).mean() for m in (plain, balanced)
+    ]
+    assert rare_shares[1] > rare_shares[0]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
 from headstart.metrics.calibration import (
-    TEMPERATURES,
+    TEMPERATURE_RANGE,
     apply_temperature,
     conformal_threshold,
     fit_temperature,
@@ -16,8 +16,10 @@ from headstart.metrics.calibration import (
 from headstart.metrics.classification_metrics import compute_metrics
 
 
-def sample(n: int, temperature: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Logits [N, C] that are `temperature` times too large, their probabilities, and labels [N]."""
+def draw_predictions(
+    n: int, temperature: float, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns logits [N, C], `temperature` times too large, their probabilities and labels [N]."""
     rng = np.random.default_rng(seed)
     true = 2 * rng.normal(size=(n, 8))
     labels = (softmax(true, axis=1).cumsum(1) > rng.random((n, 1))).argmax(1)
@@ -27,17 +29,17 @@ def sample(n: int, temperature: float, seed: int = 0) -> tuple[np.ndarray, np.nd
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
 def test_finds_the_temperature_that_made_the_logits(temperature: float):
-    _, probabilities, labels = sample(20_000, temperature)
-    found = fit_temperature(probabilities, labels)
-    assert found == pytest.approx(temperature, rel=0.03)
+    _, probabilities, labels = draw_predictions(20_000, temperature)
+    fitted = fit_temperature(probabilities, labels)
+    assert fitted == pytest.approx(temperature, rel=0.03)
     before = compute_metrics(probabilities, labels)
-    after = compute_metrics(apply_temperature(probabilities, found), labels)
+    after = compute_metrics(apply_temperature(probabilities, fitted), labels)
     assert after["nll"] <= before["nll"]
     assert after["ece"] < 0.02
     assert after["top1"] == before["top1"]
 
 
-def test_of_two_classes_it_is_scikit_learns_slope():
+def test_two_classes_agree_with_scikit_learns_slope():
     # With two classes scaling by 1 / T is a logistic regression on the logits' difference.
     rng = np.random.default_rng(0)
     difference = 3 * rng.normal(size=2000)
@@ -49,7 +51,7 @@ def test_of_two_classes_it_is_scikit_learns_slope():
 
 
 def test_no_temperature_nearby_does_better():
-    _, probabilities, labels = sample(500, 2.0)
+    _, probabilities, labels = draw_predictions(500, 2.0)
     best = fit_temperature(probabilities, labels)
 
     def loss(temperature: float) -> float:
@@ -59,21 +61,21 @@ def test_no_temperature_nearby_does_better():
 
 
 def test_scaling_probabilities_is_scaling_logits():
-    logits, probabilities, _ = sample(50, 1.0)
+    logits, probabilities, _ = draw_predictions(50, 1.0)
     expected = softmax(logits / 1.7, axis=1)
     np.testing.assert_allclose(apply_temperature(probabilities, 1.7), expected)
 
 
 def test_without_errors_the_temperature_stays_finite():
     certain = np.tile([1.0, 0.0], (10, 1))
-    found = fit_temperature(certain, np.zeros(10, int))
-    assert TEMPERATURES[0] <= found <= TEMPERATURES[1]
+    fitted = fit_temperature(certain, np.zeros(10, int))
+    assert TEMPERATURE_RANGE[0] <= fitted <= TEMPERATURE_RANGE[1]
 
 
 def test_threshold_by_hand():
     # Nine images; 80 % of ten is the eighth highest probability of a label.
-    of_label = np.array([0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1])
-    probabilities = np.stack([of_label, 1 - of_label], axis=1)
+    at_label = np.array([0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1])
+    probabilities = np.stack([at_label, 1 - at_label], axis=1)
     labels = np.zeros(9, int)
     assert conformal_threshold(probabilities, labels, 0.8) == 0.2
     assert conformal_threshold(probabilities, labels, 0.9) == 0.1
@@ -87,9 +89,9 @@ def test_threshold_by_hand():
 @given(st.sampled_from([0.5, 0.8, 0.9, 0.95]), st.integers(0, 1000))
 def test_sets_hold_the_label_as_often_as_stated(coverage: float, seed: int):
     # Overconfident probabilities, which a conformal set must not trust.
-    _, probabilities, labels = sample(6000, 3.0, seed)
+    _, probabilities, labels = draw_predictions(6000, 3.0, seed)
     threshold = conformal_threshold(probabilities[:3000], labels[:3000], coverage)
     sets = prediction_sets(probabilities[3000:], threshold)
-    held = sets[np.arange(3000), labels[3000:]].mean()
+    covered = sets[np.arange(3000), labels[3000:]].mean()
     # Five standard deviations of calibration and test together.
-    assert abs(held - coverage) < 5 * np.sqrt(2 * coverage * (1 - coverage) / 3000) + 1 / 3000
+    assert abs(covered - coverage) < 5 * np.sqrt(2 * coverage * (1 - coverage) / 3000) + 1 / 3000

@@ -12,15 +12,15 @@ import headstart.networks
 from headstart.networks import NETWORKS
 from headstart.networks.weight_initialization import variance_scaling
 
-# The papers' own figures for 200 classes, and by how much a network may differ from its figure;
-# vgg.py says why neither VGG can meet both.
+# The papers' parameter counts for 200 classes, and the tolerated relative differences; vgg.py says
+# why the two VGGs can't both match.
 PAPER_COUNTS = {
     "modified_resnet18": (11.28e6, 0.001),
     "inception_resnet": (8.3e6, 0.005),
     "vgg16": (36.7e6, 0.02),
     "vgg19": (40.2e6, 0.035),
 }
-# Smaller than the papers' images where a network allows it: the suite has little time.
+# Smaller than the papers' images where a network allows it, so that the tests are fast.
 SIDE = 32
 
 
@@ -45,26 +45,26 @@ def name(request) -> str:
 
 @pytest.mark.parametrize("name", PAPER_COUNTS)
 def test_parameter_count_is_the_papers(name):
-    figure, tolerance = PAPER_COUNTS[name]
+    paper_count, tolerance = PAPER_COUNTS[name]
     with torch.device("meta"):
         network = NETWORKS[name](200)
     count = sum(parameter.numel() for parameter in network.parameters())
-    assert count == pytest.approx(figure, rel=tolerance)
+    assert count == pytest.approx(paper_count, rel=tolerance)
 
 
-def test_logits_have_one_column_a_class(name):
+def test_logits_have_one_column_per_class(name):
     assert build(name, 7).eval()(batch(name, 2)).shape == (2, 7)
 
 
 def test_gradient_reaches_every_parameter(name):
     network = build(name)
     F.cross_entropy(network(batch(name)), torch.arange(8) % 4).backward()
-    silent = [
+    without_gradient = [
         key
         for key, parameter in network.named_parameters()
         if parameter.grad is None or not parameter.grad.any()
     ]
-    assert silent == []
+    assert without_gradient == []
 
 
 def test_overfits_one_batch(name):

@@ -1,4 +1,4 @@
-"""Inan's numbers, and the trunk against torchvision's ResNet-18."""
+"""The sizes that Inan gives, and the trunk compared with torchvision's ResNet-18."""
 
 import torch
 import torchvision
@@ -15,8 +15,8 @@ def test_twelve_lstms_give_1176_values():
     assert network.classifier.in_features == 1176
 
 
-class Maps(ResNet18Trunk):
-    """A trunk that gives these maps whatever it sees."""
+class FixedTrunk(ResNet18Trunk):
+    """A trunk that returns fixed maps for any input."""
 
     def __init__(self, conv4: torch.Tensor, conv5: torch.Tensor):
         super().__init__()
@@ -26,19 +26,19 @@ class Maps(ResNet18Trunk):
         return self.maps
 
 
-def test_sequences_are_in_depth():
+def test_sequences_run_along_the_channels():
     """A change in channel 127, the last of conv4's second sequence, changes its LSTM only."""
     torch.manual_seed(0)
     network = ResNetLSTM(5, side=64).eval()
     conv4, conv5 = torch.randn(1, 256, 4, 4), torch.randn(1, 512, 2, 2)
     changed = conv4.clone()
     changed[0, 127] += 1
-    seen = []
-    network.classifier.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    hidden_states = []
+    network.classifier.register_forward_pre_hook(lambda _, inputs: hidden_states.append(inputs[0]))
     for maps in (conv4, changed):
-        network.trunk = Maps(maps, conv5)
+        network.trunk = FixedTrunk(maps, conv5)
         network(torch.empty(1, 3, 64, 64))
-    different = (seen[0] != seen[1]).flatten().nonzero().flatten()
+    different = (hidden_states[0] != hidden_states[1]).flatten().nonzero().flatten()
     assert different.tolist() == list(range(16, 32))
 
 

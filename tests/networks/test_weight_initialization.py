@@ -1,4 +1,4 @@
-"""Section 4.5's two definitions, n and m counted by hand."""
+"""The two definitions of section 4.5, with n and m counted by hand."""
 
 from math import sqrt
 

@@ -1,4 +1,4 @@
-"""Bundled backbones: made from what train_scratch keeps, found by architecture, small."""
+"""Bundled backbones: exported from models of train_scratch, found by architecture, small."""
 
 import hashlib
 import json
@@ -20,20 +20,20 @@ from tests import cases
 ARGUMENTS = {"architecture": "resnet14t", "base_width": 8}
 
 
-def trained(path: Path, network: str = "timm", arguments: dict = ARGUMENTS) -> Path:
+def save_trained(path: Path, network: str = "timm", arguments: dict = ARGUMENTS) -> Path:
     torch.manual_seed(0)
     state = timm.create_model("resnet14t", base_width=8, num_classes=5).state_dict()
-    about = {
+    description = {
         "scratch": {"network": network, "arguments": arguments},
         "input": {"size": 56, "crop": 0.875, "mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6]},
         "classes": [],
     }
-    save_file(state, path, {"network": json.dumps(about)})
+    save_file(state, path, {"network": json.dumps(description)})
     return path
 
 
 def test_a_trained_network_becomes_a_backbone(tmp_path, monkeypatch):
-    model = trained(tmp_path / "model.safetensors")
+    model = save_trained(tmp_path / "model.safetensors")
     path, entry = export_backbone(model, tmp_path / "bundled")
     assert path == tmp_path / "bundled" / "resnet14t.safetensors"
     assert path.stat().st_size < 0.6 * model.stat().st_size
@@ -51,14 +51,14 @@ def test_a_trained_network_becomes_a_backbone(tmp_path, monkeypatch):
         torch.testing.assert_close(loaded.network(x), original(x), rtol=0.02, atol=0.02)
 
 
-def test_what_is_no_such_model_is_named(tmp_path):
+def test_other_files_are_refused(tmp_path):
     with pytest.raises(UserError, match="isn't a network that train_scratch trained"):
         export_backbone(tmp_path / "absent.safetensors", tmp_path)
     save_file({"x": torch.zeros(1)}, tmp_path / "other.safetensors")
     with pytest.raises(UserError, match="isn't a network that train_scratch trained"):
         export_backbone(tmp_path / "other.safetensors", tmp_path)
     with pytest.raises(UserError, match="vgg16 is no network of timm's"):
-        export_backbone(trained(tmp_path / "vgg.safetensors", "vgg16"), tmp_path)
+        export_backbone(save_trained(tmp_path / "vgg.safetensors", "vgg16"), tmp_path)
 
 
 def test_an_architecture_without_bundled_weights():
@@ -66,7 +66,7 @@ def test_an_architecture_without_bundled_weights():
         config.Backbone(architecture="resnet50", weights="bundled")
 
 
-def test_every_bundled_file_has_an_entry_that_it_fits_and_is_small():
+def test_every_bundled_file_fits_its_entry_and_is_small():
     zoo = config.load_params(cases.ROOT / "params.yaml").single_backbones.values()
     bundled = {entry.architecture: entry for entry in zoo if entry.weights == "bundled"}
     files = list(BUNDLED.glob("*.safetensors"))

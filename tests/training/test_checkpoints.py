@@ -1,4 +1,4 @@
-"""What is left of a killed training, whole or damaged, leads to what an undisturbed one gives."""
+"""A killed training resumes to the results of an uninterrupted one, even from damaged files."""
 
 import shutil
 from collections.abc import Callable
@@ -15,15 +15,15 @@ from headstart.training.training_loop import MetricSums, train_epoch, train_netw
 from tests.training.test_training_loop import CPU, Killed, killed_at, network, recipe, task
 
 TOP1 = [0.1, 0.3, 0.2, 0.4, 0.5]
-"""On tune after each epoch, as if measured; two snapshots are kept, at last of epochs 4 and 5."""
+"""Pretended accuracies on tune after each epoch; the two snapshots kept are of epochs 4 and 5."""
 
 EPOCHS = len(TOP1)
 STEPS = 4
-"""In an epoch: 70 images in batches of 16."""
+"""Steps per epoch: 70 images in batches of 16."""
 
 
 def run(folder: Path, net: nn.Module | None = None) -> tuple[dict[str, bytes], int]:
-    """The bytes that training gives, of its weights and files, and how many epochs that took."""
+    """Trains; returns the bytes of the weights and files, and the number of epochs that it took."""
     net = net or network()
     trained_epochs = 0
 
@@ -32,32 +32,32 @@ def run(folder: Path, net: nn.Module | None = None) -> tuple[dict[str, bytes], i
         trained_epochs += 1
         return original(*args)
 
-    def seen(network: nn.Module, *_: object) -> SimpleNamespace:
+    def tune_stats(network: nn.Module, *_: object) -> SimpleNamespace:
         done = int(network.get_buffer("1.num_batches_tracked")) // STEPS
         return SimpleNamespace(means=lambda: (1.0, TOP1[done - 1]))
 
     original = train_epoch
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(training_loop, "train_epoch", epoch)
-        patch.setattr(training_loop, "evaluate_network", seen)
+        patch.setattr(training_loop, "evaluate_network", tune_stats)
         trained = train_network(net, recipe(epochs=EPOCHS), task(), folder, CPU, 2, "small")
     files = [folder / "curve.tsv", *trained.snapshots]
-    made = {path.name: path.read_bytes() for path in files}
-    made |= {name: tensor.numpy().tobytes() for name, tensor in net.state_dict().items()}
-    return made, trained_epochs
+    contents = {path.name: path.read_bytes() for path in files}
+    contents |= {name: tensor.numpy().tobytes() for name, tensor in net.state_dict().items()}
+    return contents, trained_epochs
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    made, epochs = run(tmp_path_factory.mktemp("whole"))
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    contents, epochs = run(tmp_path_factory.mktemp("uninterrupted"))
     assert epochs == EPOCHS
-    assert [name[:14] for name in made][:3] == ["curve.tsv", "snapshot_00004", "snapshot_00005"]
-    return made
+    assert [name[:14] for name in contents][:3] == ["curve.tsv", "snapshot_00004", "snapshot_00005"]
+    return contents
 
 
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of a run that was killed in its last epoch."""
+    """The folder of a run that was killed in its last epoch."""
     folder = tmp_path_factory.mktemp("killed")
     with pytest.raises(Killed):
         run(folder, killed_at(4 * STEPS + 2))
@@ -80,27 +80,27 @@ DAMAGES: dict[str, Callable[[bytes], bytes | None]] = {
 
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize(
-    ("names", "epochs", "said"),
+    ("names", "epochs", "message"),
     [
         ([], 1, ""),
         (["curve"], 1, ""),
         (["checkpoint_00003"], 1, ""),
-        (["checkpoint_00004"], 2, "goes on from checkpoint_00003"),
-        (["checkpoint_00004", "checkpoint_00003"], 5, "begins anew"),
-        (["snapshot_00004"], 2, "goes on from checkpoint_00003"),
-        (["snapshot_00002"], 5, "begins anew"),
+        (["checkpoint_00004"], 2, "resumes from checkpoint_00003"),
+        (["checkpoint_00004", "checkpoint_00003"], 5, "starts from the beginning"),
+        (["snapshot_00004"], 2, "resumes from checkpoint_00003"),
+        (["snapshot_00002"], 5, "starts from the beginning"),
         (["snapshot_00001"], 1, ""),
-        (["checkpoint_00004", "snapshot_00001"], 5, "begins anew"),
+        (["checkpoint_00004", "snapshot_00001"], 5, "starts from the beginning"),
     ],
 )
-def test_what_is_damaged_is_trained_again(
+def test_epochs_with_damaged_files_are_trained_again(
     killed: Path,
-    whole: dict[str, bytes],
+    uninterrupted: dict[str, bytes],
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     names: list[str],
     epochs: int,
-    said: str,
+    message: str,
     damage: str,
 ) -> None:
     folder = tmp_path / "folder"
@@ -111,34 +111,34 @@ def test_what_is_damaged_is_trained_again(
             path.unlink()
         else:
             path.write_bytes(content)
-    assert run(folder) == (whole, epochs)
-    told = capsys.readouterr().out
-    if said and (damage, names[0][:10]) != ("missing", "checkpoint"):
-        assert told.startswith(f"small: {names[0]}")
-        assert f"can't be read; training {said}" in told
-    elif not said:
-        assert told == ""
-    assert run(folder) == (whole, 0)
+    assert run(folder) == (uninterrupted, epochs)
+    output = capsys.readouterr().out
+    if message and (damage, names[0][:10]) != ("missing", "checkpoint"):
+        assert output.startswith(f"small: {names[0]}")
+        assert f"can't be read; training {message}" in output
+    elif not message:
+        assert output == ""
+    assert run(folder) == (uninterrupted, 0)
     assert capsys.readouterr().out == ""
 
 
 @pytest.mark.parametrize(("name", "epochs"), [("snapshot_00005", 1), ("snapshot_00004", 5)])
 def test_a_damaged_snapshot_of_a_finished_training_is_trained_again(
-    killed: Path, whole: dict[str, bytes], tmp_path: Path, name: str, epochs: int
+    killed: Path, uninterrupted: dict[str, bytes], tmp_path: Path, name: str, epochs: int
 ) -> None:
     folder = tmp_path / "folder"
     shutil.copytree(killed, folder)
     run(folder)
     [path] = folder.glob(f"{name}*")
     path.write_bytes(path.read_bytes()[:-1])
-    assert run(folder) == (whole, epochs)
+    assert run(folder) == (uninterrupted, epochs)
 
 
-def test_a_kill_before_any_change_of_a_file_leads_to_the_same(
-    whole: dict[str, bytes], tmp_path: Path
+def test_a_kill_before_any_change_of_a_file_leads_to_the_same_results(
+    uninterrupted: dict[str, bytes], tmp_path: Path
 ) -> None:
     def killed_before(change: int, folder: Path) -> bool:
-        """Whether there were so many renamings and removals; a dead process cleans up nothing."""
+        """Kills the run before its `change`-th change of a file; returns whether it had so many."""
         left = change
 
         def counted(real: Callable) -> Callable:
@@ -162,13 +162,13 @@ def test_a_kill_before_any_change_of_a_file_leads_to_the_same(
 
     change = 0
     while killed_before(change, folder := tmp_path / str(change)):
-        assert run(folder)[0] == whole
+        assert run(folder)[0] == uninterrupted
         assert not list(folder.glob(".*"))
         change += 1
     assert change > 3 * EPOCHS
 
 
-def test_a_full_disk_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_full_disk_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 

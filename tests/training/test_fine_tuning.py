@@ -1,4 +1,4 @@
-"""Fine-tuning starts where the head ended."""
+"""Fine-tuning starts from the trained head and its backbone."""
 
 from dataclasses import replace
 
@@ -66,10 +66,10 @@ def test_early_layers_learn_slowly(backbone):
     rates = {id(p): group["lr"] for group in groups for p in group["params"]}
     base = recipe.optimizer.learning_rate
     assert rates[id(network.get_parameter("fc.weight"))] == pytest.approx(base)
-    first, later = (
+    early_rate, late_rate = (
         rates[id(network.get_parameter(key))] for key in ("conv1.0.weight", "layer4.0.conv1.weight")
     )
-    assert first < later < base
+    assert early_rate < late_rate < base
     assert len(rates) == sum(1 for p in network.parameters() if p.requires_grad)
 
 

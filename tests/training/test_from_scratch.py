@@ -1,4 +1,4 @@
-"""The tables of params.yaml over the registry, and what a user can get wrong."""
+"""The tables of networks and recipes in params.yaml, and what a user can get wrong."""
 
 from typing import get_args
 
@@ -23,25 +23,25 @@ def test_params_knows_the_registry():
 
 def test_every_network_has_a_modern_recipe_and_its_papers():
     recipes = {name: set() for name in NETWORKS}
-    for chosen in LOADED.networks.values():
-        if chosen.network not in NETWORKS:
-            continue  # timm's have no paper here
-        recipes[chosen.network].add(chosen.recipe)
-    for found in recipes.values():
-        assert "modern" in found
-        assert len(found) > 1
+    for network_config in LOADED.networks.values():
+        if network_config.network not in NETWORKS:
+            continue  # timm's networks have no paper here
+        recipes[network_config.network].add(network_config.recipe)
+    for aliases in recipes.values():
+        assert "modern" in aliases
+        assert len(aliases) > 1
 
 
 @pytest.mark.parametrize("alias", LOADED.networks)
 def test_networks_build_with_their_recipes(alias):
-    chosen = LOADED.networks[alias]
-    recipe = LOADED.recipes[chosen.recipe]
+    network_config = LOADED.networks[alias]
+    recipe = LOADED.recipes[network_config.recipe]
     with torch.device("meta"):
-        network = CONSTRUCTORS[chosen.network](200, **chosen.arguments)
-    stepping = make_optimizer(recipe, network)
-    held = {id(p) for group in stepping.param_groups for p in group["params"]}
-    assert held == {id(p) for p in network.parameters()}
-    make_schedule(recipe.schedule, stepping, steps_per_epoch=10, epochs=recipe.epochs)
+        network = CONSTRUCTORS[network_config.network](200, **network_config.arguments)
+    optimizer = make_optimizer(recipe, network)
+    optimized = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    assert optimized == {id(p) for p in network.parameters()}
+    make_schedule(recipe.schedule, optimizer, steps_per_epoch=10, epochs=recipe.epochs)
 
 
 def network(**changes) -> config.Network:
@@ -61,7 +61,7 @@ def test_a_trunk_starts_with_its_backbones_weights():
     ours = built.get_submodule("trunk").state_dict()
     assert all(torch.equal(ours[key], value) for key, value in theirs.items())
     with pytest.raises(
-        config.UserError, match=r"no resnet10t; name an alias .* that is a resnet18"
+        config.UserError, match=r"isn't a resnet10t; set it to an alias .* that is a resnet18"
     ):
         from_scratch.load_trunk(built, config.Backbone(architecture="resnet10t", weights="none"))
 
@@ -86,12 +86,12 @@ def test_a_frozen_trunk_stays_as_it_is_in_training():
         ({"network": "resnet_lstm", "first_recipe": "inan_first"}, "name a trunk, or drop it"),
     ],
 )
-def test_a_trunk_where_there_is_none_is_said_when_params_are_read(changes, message):
+def test_a_trunk_without_use_is_refused_when_params_are_read(changes, message):
     with pytest.raises(ValueError, match=message):
         network(**changes)
 
 
-def test_the_seed_decides_the_start():
+def test_the_seed_determines_the_initial_weights():
     recipe = LOADED.recipes["tailored_sgd"]
     small = network(arguments={"filters": [4, 8, 8, 8]})
     first, again = (from_scratch.build_network(small, recipe, 3) for _ in range(2))
@@ -101,7 +101,7 @@ def test_the_seed_decides_the_start():
     assert not torch.equal(first.state_dict()[key], other.state_dict()[key])
 
 
-def test_a_network_of_timms_builds_at_the_size_that_is_asked():
+def test_a_network_of_timms_builds_at_the_requested_size():
     arguments = {"architecture": "resnet14t", "base_width": 8}
     small = from_scratch.build_network(
         network(network="timm", arguments=arguments), LOADED.recipes["short"], 3
@@ -118,7 +118,7 @@ def test_a_network_of_timms_builds_at_the_size_that_is_asked():
         ({"base_width": 8}, "arguments: timm's networks want an architecture"),
     ],
 )
-def test_an_architecture_that_timm_lacks_is_said_when_params_are_read(arguments, message):
+def test_an_architecture_that_timm_lacks_is_refused_when_params_are_read(arguments, message):
     with pytest.raises(ValueError, match=message):
         network(network="timm", arguments=arguments)
 
@@ -131,11 +131,11 @@ def test_an_architecture_that_timm_lacks_is_said_when_params_are_read(arguments,
             {"network": "timm", "arguments": {"architecture": "resnet10t", "base_widt": 8}},
             "unexpected keyword argument 'base_widt'",
         ),
-        ({"network": "resnet_lstm", "input_size": 64}, "takes no images of 64 px"),
+        ({"network": "resnet_lstm", "input_size": 64}, "can't process images of 64 px"),
         ({"network": "attention_reduction", "input_size": 32}, None),
     ],
 )
-def test_wrong_arguments_and_sizes_are_said(changes, message):
+def test_wrong_arguments_and_sizes_are_refused(changes, message):
     recipe = LOADED.recipes["modern"]
     if message is None:
         assert from_scratch.build_network(network(**changes), recipe, 3)

@@ -1,4 +1,4 @@
-"""Ranges and geometry of what training images go through."""
+"""Ranges and geometry of the transforms of training images."""
 
 import pytest
 import torch
@@ -23,7 +23,7 @@ def images(side: int = 16, batch: int = 6, seed: int = 0) -> torch.Tensor:
 
 
 def as_uint8(x: torch.Tensor) -> torch.Tensor:
-    """[B, 3, H, W] in [0, 1] to [B, H, W, 3] uint8."""
+    """Converts [B, 3, H, W] in [0, 1] to [B, H, W, 3] uint8."""
     return (x * 255).round().byte().permute(0, 2, 3, 1)
 
 
@@ -44,10 +44,10 @@ def as_uint8(x: torch.Tensor) -> torch.Tensor:
     ),
 )
 @settings(max_examples=60, deadline=None)
-def test_gives_pixels_of_the_size_asked_for(side, crop, size, seed, augmentation):
+def test_returns_pixels_of_the_requested_size(side, crop, size, seed, augmentation):
     torch.manual_seed(seed)
-    seen = InputSpec(size, crop, **RAW)
-    for x in (seen.train_transform(images(side), augmentation), seen.eval_transform(images(side))):
+    spec = InputSpec(size, crop, **RAW)
+    for x in (spec.train_transform(images(side), augmentation), spec.eval_transform(images(side))):
         assert x.shape == (6, 3, size, size)
         assert x.dtype == torch.float32
         assert x.isfinite().all()
@@ -69,7 +69,7 @@ def test_a_random_crop_is_a_window_of_the_image(seed, flip):
     assert sum(torch.equal(cut, window) for window in windows) == 1
 
 
-def test_every_window_is_met():
+def test_every_window_occurs():
     torch.manual_seed(0)
     source = images(16, batch=1).expand(200, -1, -1, -1)
     cuts = as_uint8(InputSpec(14, 14 / 16, **RAW).train_transform(source, Augmentation()))
@@ -85,7 +85,7 @@ def test_the_center_is_56_of_64():
 @given(translation=st.floats(0, 0.5), seed=st.integers(0, 99))
 @settings(max_examples=30, deadline=None)
 def test_translation_stays_in_its_range(translation, seed):
-    """A ramp's value at the center says how far it was moved."""
+    """The value of a ramp at its center shows how far it was moved."""
     torch.manual_seed(seed)
     ramp = torch.arange(64, dtype=torch.uint8).view(1, 1, 64, 1).expand(20, 64, 64, 3)
     changes = Augmentation(probability=1, translation=translation)
@@ -95,14 +95,13 @@ def test_translation_stays_in_its_range(translation, seed):
     assert moved.abs().max() <= round(translation * 64)
 
 
-def test_half_a_turn_is_both_mirrorings():
+def test_half_a_turn_mirrors_both_axes():
     source = images()
     torch.manual_seed(0)
     angles = torch.full((6,), 180.0).deg2rad()
-    from headstart.training.image_transforms import _cut
+    from headstart.training.image_transforms import _crop
 
-    still = torch.zeros(6)
-    turned = _cut(source, 16, 16, torch.zeros(6, 2), angles, still.bool())
+    turned = _crop(source, 16, 16, torch.zeros(6, 2), angles, torch.zeros(6).bool())
     assert torch.equal(as_uint8(turned), source.flip(1, 2))
 
 
@@ -110,7 +109,7 @@ def test_half_a_turn_is_both_mirrorings():
     contrast=st.floats(0.9, 1.08), gamma=st.floats(0.9, 1.08), brightness=st.floats(-0.125, 0.125)
 )
 @settings(max_examples=30, deadline=None)
-def test_light_follows_its_definition(contrast, gamma, brightness):
+def test_adjust_light_follows_its_definition(contrast, gamma, brightness):
     x = images(8, batch=1).permute(0, 3, 1, 2).double() / 255
     values = (torch.tensor([v], dtype=torch.float64) for v in (brightness, contrast, gamma))
     brighter = (x + brightness).clip(0, 1)
@@ -124,8 +123,8 @@ def test_each_image_is_changed_with_the_stated_probability(probability):
     torch.manual_seed(0)
     source = images(4, batch=1).expand(2000, -1, -1, -1)
     changes = Augmentation(probability=probability, contrast=(0.5, 0.9))
-    seen = as_uint8(InputSpec(4, 1.0, **RAW).train_transform(source, changes))
-    changed = (seen != source).flatten(1).any(dim=1).double().mean().item()
+    transformed = as_uint8(InputSpec(4, 1.0, **RAW).train_transform(source, changes))
+    changed = (transformed != source).flatten(1).any(dim=1).double().mean().item()
     assert changed == pytest.approx(probability, abs=0.04)
 
 
@@ -137,7 +136,7 @@ def test_normalizes_to_mean_0_and_deviation_1():
     torch.testing.assert_close(x.std((0, 2, 3), correction=0), torch.ones(3), atol=1e-4, rtol=0)
 
 
-def test_shrinks_large_images_only():
+def test_only_large_images_are_downscaled():
     assert downscale(images(32), 16).shape == (6, 16, 16, 3)
     assert downscale(images(16), 32) is not None
     torch.testing.assert_close(downscale(images(16), 16), images(16))

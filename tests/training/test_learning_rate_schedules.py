@@ -1,4 +1,4 @@
-"""Schedules and optimizers against the papers' equations."""
+"""Schedules and optimizers compared with the papers' equations."""
 
 from math import cos, pi
 
@@ -13,23 +13,23 @@ from headstart.training.optimizers import make_optimizer
 STEPS, EPOCHS = 10, 4
 
 
-def recipe(chosen: config.Optimizer, **changes) -> config.Recipe:
+def recipe(optimizer: config.Optimizer, **changes) -> config.Recipe:
     constant = config.ExponentialDecay(name="exponential", factor=1.0)
-    return config.Recipe(epochs=1, batch_size=2, optimizer=chosen, schedule=constant, **changes)
+    return config.Recipe(epochs=1, batch_size=2, optimizer=optimizer, schedule=constant, **changes)
 
 
 def rates(chosen, accuracies=(0.1, 0.2, 0.3, 0.4)) -> list[float]:
-    """The learning rate of every step of EPOCHS epochs, starting from 1."""
+    """Returns the learning rate of every step of EPOCHS epochs, starting from 1."""
     sgd = make_optimizer(recipe(config.SGD(name="sgd", learning_rate=1.0)), nn.Linear(2, 2))
-    following = make_schedule(chosen, sgd, STEPS, EPOCHS)
-    met = []
+    schedule = make_schedule(chosen, sgd, STEPS, EPOCHS)
+    step_rates = []
     for accuracy in accuracies:
         for _ in range(STEPS):
-            met.append(sgd.param_groups[0]["lr"])
+            step_rates.append(sgd.param_groups[0]["lr"])
             sgd.step()
-            following.after_step()
-        following.after_epoch(accuracy)
-    return met
+            schedule.after_step()
+        schedule.after_epoch(accuracy)
+    return step_rates
 
 
 def test_exponential_by_epoch_is_equation_4():
@@ -44,26 +44,26 @@ def test_exponential_by_steps():
 
 def test_plateau_waits_for_its_patience():
     chosen = config.PlateauDecay(name="plateau", factor=0.1, patience=1)
-    met = rates(chosen, accuracies=(0.5, 0.5, 0.4, 0.6))
-    assert met[::STEPS] == pytest.approx([1, 1, 1, 0.1])
+    step_rates = rates(chosen, accuracies=(0.5, 0.5, 0.4, 0.6))
+    assert step_rates[::STEPS] == pytest.approx([1, 1, 1, 0.1])
 
 
 def test_cosine_rises_and_ends_near_zero():
-    met = rates(config.Cosine(name="cosine", warmup_epochs=1))
-    assert met[:STEPS] == pytest.approx([(t + 1) / (STEPS + 1) for t in range(STEPS)])
-    assert met[STEPS:] == pytest.approx([(1 + cos(pi * t / 30)) / 2 for t in range(30)])
+    step_rates = rates(config.Cosine(name="cosine", warmup_epochs=1))
+    assert step_rates[:STEPS] == pytest.approx([(t + 1) / (STEPS + 1) for t in range(STEPS)])
+    assert step_rates[STEPS:] == pytest.approx([(1 + cos(pi * t / 30)) / 2 for t in range(30)])
 
 
 def test_rmsprop_is_equations_2_and_3():
     layer = nn.Linear(3, 1, bias=False)
-    weight, moving = layer.weight.detach().clone(), torch.zeros(1, 3)
+    weight, moving_average = layer.weight.detach().clone(), torch.zeros(1, 3)
     chosen = config.RMSProp(name="rmsprop", learning_rate=0.05)
-    stepping = make_optimizer(recipe(chosen), layer)
+    optimizer = make_optimizer(recipe(chosen), layer)
     for gradient in torch.randn(5, 1, 3, generator=torch.Generator().manual_seed(0)):
         layer.weight.grad = gradient.clone()
-        stepping.step()
-        moving = 0.9 * moving + 0.1 * gradient**2
-        weight -= 0.05 * gradient / (moving.sqrt() + 1.0)
+        optimizer.step()
+        moving_average = 0.9 * moving_average + 0.1 * gradient**2
+        weight -= 0.05 * gradient / (moving_average.sqrt() + 1.0)
     torch.testing.assert_close(layer.weight.detach(), weight)
 
 

@@ -1,4 +1,4 @@
-"""A training's fingerprint: it changes with all that decides the result, and with nothing else."""
+"""A job's fingerprint changes with everything that determines the result, and only with that."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -20,7 +20,7 @@ from tests import cases
 
 SPLITS = ["train"] * 6 + ["tune"] * 4 + ["val"] * 3
 TRAIN, TUNE, VAL = 2, 7, 11
-"""An image of each split."""
+"""The row of one image of each split."""
 
 
 @pytest.fixture
@@ -106,7 +106,7 @@ DECISIVE: dict[str, Callable[[TrainingJob, Images], TrainingJob]] = {
     "buffer": another_buffer,
     "code": other_code,
     "recipe": lambda job, _: replace(job, recipe=job.recipe.model_copy(update={"seed": 1})),
-    "first recipe": lambda job, _: replace(job, first=job.recipe),
+    "first recipe": lambda job, _: replace(job, first_recipe=job.recipe),
     "network": lambda job, _: replace(job, identity={"network": "large"}),
     "snapshots": lambda job, _: replace(job, max_snapshots=2),
 }
@@ -121,7 +121,7 @@ IRRELEVANT: dict[str, Callable[[TrainingJob, Images], TrainingJob]] = {
 
 
 @pytest.mark.parametrize("change", DECISIVE)
-def test_what_decides_the_result_is_in_the_fingerprint(
+def test_what_determines_the_result_changes_the_fingerprint(
     job: TrainingJob, images: Images, change: str
 ):
     before = job_fingerprint(job, images)
@@ -129,6 +129,6 @@ def test_what_decides_the_result_is_in_the_fingerprint(
 
 
 @pytest.mark.parametrize("change", IRRELEVANT)
-def test_what_doesnt_isnt(job: TrainingJob, images: Images, change: str):
+def test_anything_else_leaves_the_fingerprint(job: TrainingJob, images: Images, change: str):
     before = job_fingerprint(job, images)
     assert job_fingerprint(IRRELEVANT[change](job, images), images) == before

@@ -1,4 +1,4 @@
-"""The loop: it learns, goes on after a kill as if nothing had been, and says why it stops."""
+"""The training loop: it learns, resumes after a kill and reports why it stops."""
 
 import subprocess
 import sys
@@ -51,7 +51,7 @@ def network() -> nn.Module:
 
 
 def split(count: int, seed: int) -> ImageTensors:
-    """Noise, more of it in the color that says the class: red, green, blue, or none."""
+    """Returns noisy images, brighter in the color of their class: red, green, blue or none."""
     labels = torch.arange(count) % 4
     noise = torch.randint(150, (count, 12, 12, 3), generator=torch.Generator().manual_seed(seed))
     color = F.one_hot(labels, 4)[:, None, None, :3]
@@ -64,16 +64,16 @@ def task() -> TrainingTask:
 
 @pytest.fixture
 def in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a CPU that has bfloat16 too, whose rounding would hide what is compared."""
+    """Trains in float32 on every CPU, because rounding to bfloat16 would hide the comparison."""
     monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
 
 
 class Killed(BaseException):
-    """What no handler of ours catches."""
+    """An exception that no handler in headstart catches."""
 
 
 def killed_at(calls: int) -> nn.Module:
-    """The network, whose `calls`-th forward pass in training is its last."""
+    """Returns a network whose `calls`-th forward pass in training raises Killed."""
     dying = network()
     left = [calls]
 
@@ -102,7 +102,7 @@ def test_every_recipe_resumes_to_the_same_curve_and_weights(alias, tmp_path):
 
 
 def test_a_process_killed_by_the_system_resumes(tmp_path):
-    """SIGKILL in a step of the second epoch."""
+    """The process receives SIGKILL in a step of the second epoch."""
     code = """
         import os, signal, sys
         from pathlib import Path
@@ -127,7 +127,7 @@ def test_a_process_killed_by_the_system_resumes(tmp_path):
         assert ours.tune_loss == pytest.approx(theirs.tune_loss, rel=1e-5)
 
 
-def test_it_learns_and_another_seed_goes_another_way(tmp_path):
+def test_it_learns_and_another_seed_gives_another_curve(tmp_path):
     chosen = recipe(epochs=8, optimizer=config.Adam(name="adam", learning_rate=0.01))
     curve = train_network(network(), chosen, task(), tmp_path / "0", CPU).curve
     assert curve[-1].tune_top1 > 0.9
@@ -140,7 +140,7 @@ def test_snapshots_are_the_epochs_that_were_best_so_far(tmp_path):
     curve, files = train_network(trained, recipe(epochs=8), task(), tmp_path, CPU, max_snapshots=2)
     accuracies = [epoch.tune_top1 for epoch in curve]
     rises = [i for i, a in enumerate(accuracies, 1) if a > max([-1.0, *accuracies[: i - 1]])]
-    assert len(rises) > 2  # else the oldest never had to make room
+    assert len(rises) > 2  # otherwise none had to be removed
     assert [int(file.name.split("_")[1]) for file in files] == rises[-2:]
     kept = load_file(files[-1])
     assert all(torch.equal(kept[k], v) for k, v in trained.state_dict().items())
@@ -162,7 +162,7 @@ def test_an_infinite_loss_stops_with_its_cause(tmp_path):
 
 
 def gradients(chosen: Recipe) -> list[Tensor]:
-    """After one step on 12 images, without normalization and dropout."""
+    """Returns the gradients of one step on 12 images, without normalization and dropout."""
     torch.manual_seed(0)
     plain = nn.Sequential(nn.Flatten(), nn.Linear(48, 4))
     images = torch.randn(12, 3, 4, 4, generator=torch.Generator().manual_seed(1))
@@ -186,17 +186,17 @@ def test_clipping_bounds_the_whole_gradient():
     assert torch.cat([p.flatten() for p in parts]).norm().item() == pytest.approx(0.01, rel=1e-3)
 
 
-@pytest.mark.parametrize("abilities", [{}, {"avx512_bf16": True}, {"amx_bf16": True}])
-def test_what_is_learnt_from_is_float32_whatever_the_network_runs_in(
-    monkeypatch: pytest.MonkeyPatch, abilities: dict[str, bool]
+@pytest.mark.parametrize("capabilities", [{}, {"avx512_bf16": True}, {"amx_bf16": True}])
+def test_loss_and_weights_are_float32_whatever_the_network_computes_in(
+    monkeypatch: pytest.MonkeyPatch, capabilities: dict[str, bool]
 ):
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: abilities)
-    seen = []
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    dtypes = []
     watched = nn.Sequential(nn.Flatten(), nn.Linear(48, 4))
-    watched.register_forward_hook(lambda _, __, output: seen.append(output.dtype))
+    watched.register_forward_hook(lambda _, __, output: dtypes.append(output.dtype))
     images, labels = torch.randn(12, 3, 4, 4), torch.arange(12) % 4
     loss, logits = train_step(TrainState(watched, recipe(), 1), recipe(), images, labels)
-    assert seen == [torch.bfloat16 if abilities else torch.float32]
+    assert dtypes == [torch.bfloat16 if capabilities else torch.float32]
     assert loss.dtype == logits.dtype == torch.float32
     assert {p.dtype for p in watched.parameters()} == {torch.float32}
 
@@ -217,8 +217,10 @@ def test_averaged_weights_are_what_is_evaluated_and_kept(tmp_path):
     chosen = recipe(ema=0.9, epochs=1)
     trained = network()
     [epoch] = train_network(trained, chosen, task(), tmp_path, CPU).curve
-    seen = evaluate_network(trained, task().tune, task().input, chosen.label_smoothing, CPU)
-    assert seen.means() == (epoch.tune_loss, epoch.tune_top1)
+    tune_stats = evaluate_network(
+        trained, task().tune, task().input_spec, chosen.label_smoothing, CPU
+    )
+    assert tune_stats.means() == (epoch.tune_loss, epoch.tune_top1)
     checkpoint = newest_checkpoint(tmp_path)
     assert checkpoint
     state = read_checkpoint(checkpoint)
@@ -227,20 +229,20 @@ def test_averaged_weights_are_what_is_evaluated_and_kept(tmp_path):
     assert not torch.equal(trained.state_dict()["0.weight"], state["network"]["0.weight"])
 
 
-def test_each_step_augments_in_its_own_way_and_again_in_the_same(tmp_path):
-    """Of one image, so that nothing else makes a difference."""
-    alike = ImageTensors(
+def test_each_step_augments_differently_and_reproducibly(tmp_path):
+    """All images are the same, so that only augmentation makes a difference."""
+    equal_images = ImageTensors(
         split(1, 0).pixels.expand(32, -1, -1, -1), torch.zeros(32, dtype=torch.int64)
     )
     chosen = recipe(epochs=2, augmentation=config.Augmentation(probability=1.0, brightness=0.5))
 
     def steps(folder: str) -> list[Tensor]:
-        seen, watched = [], network()
+        inputs, watched = [], network()
         watched.register_forward_pre_hook(
-            lambda module, images: seen.append(images[0]) if module.training else None
+            lambda module, images: inputs.append(images[0]) if module.training else None
         )
-        train_network(watched, chosen, replace(task(), train=alike), tmp_path / folder, CPU)
-        return seen
+        train_network(watched, chosen, replace(task(), train=equal_images), tmp_path / folder, CPU)
+        return inputs
 
     first, again = steps("first"), steps("again")
     assert len(first) == 2 * 2  # epochs of two steps

@@ -1,5 +1,6 @@
-"""Heads: from features to a score for every class.
+"""Heads: classifiers on extracted features, which return one score per class.
 
-`head` is what all of them become, and all that applying one takes (numpy alone). `fit` makes one
-from a recipe, a section of params.yaml; each other file here is one way to do so.
+`fitting` fits a head from a recipe, an entry of `heads` in params.yaml, with one of the kinds of
+heads in the other modules. Every fitted head is a `fitted_head.FittedHead`, which can be applied
+with numpy alone.
 """

@@ -1,4 +1,4 @@
-"""What a fitter offers, and how tune chooses among it."""
+"""Candidates that fitting a head results in, and the choice among them by their scores on tune."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +17,10 @@ from headstart.store.tuning_results import Score
 
 @dataclass(frozen=True)
 class FitContext:
-    """What every fitter starts from. device: `cpu`, `cuda` or `auto`, for those that use torch."""
+    """The inputs of every function that fits heads.
+
+    device: `cpu`, `cuda` or `auto`, for heads that are trained with torch.
+    """
 
     train: Features
     tune: Features
@@ -27,7 +30,11 @@ class FitContext:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A model, the settings that tell it from its rivals, and its curve if it has epochs."""
+    """A fitted model that tune may choose.
+
+    settings: those in which the candidates differ. curve: one entry per epoch; empty for models
+    that aren't trained in epochs.
+    """
 
     settings: dict[str, Any]
     model: Model
@@ -37,17 +44,17 @@ class Candidate:
 def score_models(
     models: Sequence[Model], tune: Features, standardization: Standardization
 ) -> list[Score]:
-    """One score a model; NaN for one with weights that aren't finite."""
-    sound = [
+    """Returns each model's score on the whole view of `tune`; NaN if its weights aren't finite."""
+    finite = [
         index
         for index, model in enumerate(models)
         if all(np.isfinite(tensor).all() for tensor in model.tensors().values())
     ]
     sums = np.full((len(models), 2), np.nan)
-    sums[sound] = 0
+    sums[finite] = 0
     for rows, values in iterate_finite(whole_view(tune)):
         x, labels = standardization(values[:, 0]), tune.examples.labels[rows]
-        for index in sound:
+        for index in finite:
             logits = models[index](x)
             at_label = logits[np.arange(len(labels)), labels]
             sums[index] += (
@@ -58,12 +65,12 @@ def score_models(
 
 
 def best_candidate(scores: Sequence[Score]) -> int:
-    """The position of the highest top-1 accuracy; among equals, of the lowest likelihood loss.
+    """Returns the index of the highest top-1 accuracy; among equal ones, of the lowest NLL.
 
     Raises:
-        UserError: no candidate has a score, because all diverged.
+        UserError: no candidate has a score, because all of them diverged.
     """
-    sound = [index for index, found in enumerate(scores) if np.isfinite(found.nll)]
-    if not sound:
+    finite = [index for index, score in enumerate(scores) if np.isfinite(score.nll)]
+    if not finite:
         raise UserError("training diverged: lower the head's learning_rate or its weight_decay")
-    return min(sound, key=lambda index: (-scores[index].top1, scores[index].nll))
+    return min(finite, key=lambda index: (-scores[index].top1, scores[index].nll))

@@ -1,4 +1,4 @@
-"""What an image counts for in training, by its class."""
+"""Weights of training images by their class."""
 
 from collections.abc import Callable
 
@@ -8,17 +8,24 @@ from headstart.store.examples import Examples
 
 
 def _none(counts: np.ndarray) -> np.ndarray:
+    """Returns weights of 1."""
     return np.ones(len(counts))
 
 
 def _balanced(counts: np.ndarray) -> np.ndarray:
-    """Every class counts the same in total, and an image 1 on average (King and Zeng, 2001)."""
+    """Returns weights with equal totals per class and mean 1 over images (King and Zeng, 2001)."""
     return counts.sum() / (len(counts) * counts)
 
 
-WEIGHTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {"none": _none, "balanced": _balanced}
+CLASS_WEIGHTINGS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "none": _none,
+    "balanced": _balanced,
+}
 
 
 def class_weights(kind: str, examples: Examples) -> np.ndarray:
-    """The weight of an image of each class, [C] float64."""
-    return WEIGHTS[kind](np.bincount(examples.labels, minlength=len(examples.classes)))
+    """Returns the weight of an image of each class: [C] float64.
+
+    kind: a key of CLASS_WEIGHTINGS. examples: the training images.
+    """
+    return CLASS_WEIGHTINGS[kind](np.bincount(examples.labels, minlength=len(examples.classes)))

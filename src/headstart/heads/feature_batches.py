@@ -1,4 +1,4 @@
-"""Training features as shuffled batches on a device, from memory or from their file."""
+"""Batches of features on a device, shuffled for training, from memory or from a file."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -9,15 +9,18 @@ from torch import Tensor
 from headstart.heads.fitted_head import Standardization
 from headstart.store.features import Features, FeaturesOnDisk
 
-READ_ROWS = 64
-"""Images that are read from a file in one piece; the pieces are shuffled, then what they hold."""
+READ_BLOCK_IMAGES = 64
+"""Images that are read from a file at once; first these blocks are shuffled, then their images."""
 
 Batches = Iterator[tuple[Tensor, Tensor]]
-"""x [B, D] float32, standardized, and labels [B] int64; the last batch may be smaller."""
+"""Standardized features [B, D] float32 and labels [B] int64; the last batch may be smaller."""
 
 
 class FeatureBatches(ABC):
-    """One split on a device."""
+    """The features of one split, as batches on a device.
+
+    images: number of images. views: number of views per image. width: D.
+    """
 
     def __init__(
         self, features: Features, standardization: Standardization, device: torch.device
@@ -31,18 +34,22 @@ class FeatureBatches(ABC):
 
     @abstractmethod
     def shuffled(self, batch_size: int, order: torch.Generator) -> Batches:
-        """One epoch: every image once, in one of its views drawn at random."""
+        """Yields one epoch: every image once, in random order, in a view drawn at random."""
 
     @abstractmethod
-    def whole(self, batch_size: int) -> Batches:
-        """Every image's first view, in order."""
+    def in_order(self, batch_size: int) -> Batches:
+        """Yields the first view of every image, in order."""
 
-    def standardized(self, values: Tensor) -> Tensor:
+    def standardize(self, values: Tensor) -> Tensor:
+        """Returns features [B, D] as float32 on the device, standardized."""
         return values.to(self.device).float().sub_(self.mean).div_(self.std)
 
 
 class InMemoryBatches(FeatureBatches):
-    """All features on the device, as they were stored: float16 takes half of float32's bytes."""
+    """Batches of features that are all held on the device.
+
+    They keep their stored dtype, because float16 needs half the memory of float32.
+    """
 
     def __init__(
         self, features: Features, standardization: Standardization, device: torch.device
@@ -53,57 +60,61 @@ class InMemoryBatches(FeatureBatches):
     def shuffled(self, batch_size: int, order: torch.Generator) -> Batches:
         images = torch.randperm(self.images, generator=order)
         views = torch.randint(self.views, (self.images,), generator=order)
-        return self._gathered(images, views, batch_size)
+        return self._gather(images, views, batch_size)
 
-    def whole(self, batch_size: int) -> Batches:
+    def in_order(self, batch_size: int) -> Batches:
         images = torch.arange(self.images)
-        return self._gathered(images, torch.zeros_like(images), batch_size)
+        return self._gather(images, torch.zeros_like(images), batch_size)
 
-    def _gathered(self, images: Tensor, views: Tensor, batch_size: int) -> Batches:
+    def _gather(self, images: Tensor, views: Tensor, batch_size: int) -> Batches:
+        """Yields the features at `images` [n] and `views` [n]."""
         rows = (images * self.views + views).to(self.device).split(batch_size)
-        for batch, of_batch in zip(images.to(self.device).split(batch_size), rows, strict=True):
-            yield self.standardized(self.rows.index_select(0, of_batch)), self.labels[batch]
+        for batch, batch_rows in zip(images.to(self.device).split(batch_size), rows, strict=True):
+            yield self.standardize(self.rows.index_select(0, batch_rows)), self.labels[batch]
 
 
 class StreamedBatches(FeatureBatches):
-    """Features that stay in their file; a random half of the memory limit is shuffled at a time."""
+    """Batches of features that are read from their file.
+
+    Shuffling reads random blocks into a pool of half the memory limit and draws batches from it.
+    """
 
     def shuffled(self, batch_size: int, order: torch.Generator) -> Batches:
         values = self.values
         assert isinstance(values, FeaturesOnDisk)
-        fitting = values.memory_limit // 2 // (self.width * values.dtype.itemsize)
-        runs = torch.randperm(-(-self.images // READ_ROWS), generator=order).tolist()
-        held, images = [], []
-        for position, run in enumerate(runs):
-            of_run = torch.arange(run * READ_ROWS, min(run * READ_ROWS + READ_ROWS, self.images))
-            views = torch.randint(self.views, (len(of_run),), generator=order)
-            read = torch.from_numpy(
-                values[run * READ_ROWS : run * READ_ROWS + READ_ROWS]
-            )  # [R, V, D]
-            held.append(read[torch.arange(len(of_run)), views])
-            images.append(of_run)
-            last = position == len(runs) - 1
+        pool_size = values.memory_limit // 2 // (self.width * values.dtype.itemsize)
+        blocks = torch.randperm(-(-self.images // READ_BLOCK_IMAGES), generator=order).tolist()
+        features, images = [], []
+        for position, block in enumerate(blocks):
+            start = block * READ_BLOCK_IMAGES
+            block_images = torch.arange(start, min(start + READ_BLOCK_IMAGES, self.images))
+            views = torch.randint(self.views, (len(block_images),), generator=order)
+            all_views = torch.from_numpy(values[start : start + READ_BLOCK_IMAGES])  # [R, V, D]
+            features.append(all_views[torch.arange(len(block_images)), views])
+            images.append(block_images)
+            last = position == len(blocks) - 1
             count = sum(map(len, images))
-            if not last and count < max(fitting, batch_size):
+            if not last and count < max(pool_size, batch_size):
                 continue
-            pool, pool_images = torch.cat(held), torch.cat(images)
+            pool, pool_images = torch.cat(features), torch.cat(images)
             shuffled = torch.randperm(count, generator=order)
-            # What fills no batch waits for the next images.
+            # An incomplete batch waits for the next blocks.
             full = count if last else count // batch_size * batch_size
             for batch in shuffled[:full].split(batch_size):
                 labels = self.labels[pool_images[batch].to(self.device)]
-                yield self.standardized(pool[batch]), labels
-            held, images = [pool[shuffled[full:]]], [pool_images[shuffled[full:]]]
+                yield self.standardize(pool[batch]), labels
+            features, images = [pool[shuffled[full:]]], [pool_images[shuffled[full:]]]
 
-    def whole(self, batch_size: int) -> Batches:
+    def in_order(self, batch_size: int) -> Batches:
         for start in range(0, self.images, batch_size):
             rows = slice(start, start + batch_size)
-            first = torch.from_numpy(self.values[rows][:, 0])
-            yield self.standardized(first), self.labels[rows]
+            first_view = torch.from_numpy(self.values[rows][:, 0])
+            yield self.standardize(first_view), self.labels[rows]
 
 
 def make_batches(
     features: Features, standardization: Standardization, device: torch.device
 ) -> FeatureBatches:
+    """Returns batches of `features`, from memory or from their file, wherever they are."""
     kind = StreamedBatches if isinstance(features.values, FeaturesOnDisk) else InMemoryBatches
     return kind(features, standardization, device)

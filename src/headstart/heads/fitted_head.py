@@ -1,6 +1,6 @@
-"""A fitted head: a model, the standardization before it, and the features that it applies to.
+"""Fitted heads: a model with its standardization and the origin of its features.
 
-One safetensors file holds all of it. Nothing here imports torch.
+A head is saved as one safetensors file. This module doesn't import torch.
 """
 
 import json
@@ -31,7 +31,7 @@ ROWS = 4096
 
 @dataclass(frozen=True)
 class Standardization:
-    """x becomes (x - mean) / std. mean, std: [D] float32."""
+    """Maps x [N, D] to (x - mean) / std. mean, std: [D] float32."""
 
     mean: np.ndarray
     std: np.ndarray
@@ -41,13 +41,15 @@ class Standardization:
 
     @classmethod
     def identity(cls, width: int) -> Self:
+        """Returns a standardization that changes nothing. width: D."""
         return cls(np.zeros(width, np.float32), np.ones(width, np.float32))
 
     @classmethod
     def from_features(cls, features: Features) -> Self:
-        """To mean 0 and variance 1 over all images and views; what is constant only to mean 0.
+        """Returns the standardization to mean 0 and variance 1 over all images and views.
 
-        The moments are merged block by block (Chan, Golub and LeVeque, 1979, eq. 2.1).
+        Constant features are only centered. The moments are computed block by block and merged
+        (Chan, Golub and LeVeque, 1979, eq. 2.1).
 
         Raises:
             UserError: a feature is NaN or infinite.
@@ -57,10 +59,10 @@ class Standardization:
             x = block.reshape(-1, features.width)
             block_mean = x.mean(axis=0, dtype=np.float64)
             x -= block_mean.astype(np.float32)
-            away = block_mean - mean
+            difference = block_mean - mean
             total = count + len(x)
-            squares += np.einsum("nd,nd->d", x, x) + away**2 * count * len(x) / total
-            mean += away * len(x) / total
+            squares += np.einsum("nd,nd->d", x, x) + difference**2 * count * len(x) / total
+            mean += difference * len(x) / total
             count = total
         std = np.sqrt(squares / count)
         constant = std <= 1e-6 * np.abs(mean)
@@ -69,10 +71,10 @@ class Standardization:
 
 @dataclass(frozen=True)
 class FittedHead:
-    """A model and what it was trained on; it applies to features of the same origin only.
+    """A fitted model; it can only be applied to features of the same origin.
 
-    passes: how many features were looked at to train and choose it; each took the backbone a pass,
-    or each of the backbones that stand side by side.
+    passes: number of forward passes of the backbone that the features to train and choose the head
+    needed; with several concatenated backbones, the sum over all of them.
 
     classes: what the model's C scores stand for. provenance: of the features it was trained on.
     """
@@ -84,17 +86,18 @@ class FittedHead:
     passes: int
 
     def logits(self, features: Features) -> np.ndarray:
-        """[N, V, C] float32, before any softmax, of features [N, V, D].
+        """Returns the logits [N, V, C] float32 of features [N, V, D].
 
         Raises:
-            UserError: the features are another backbone's, have other classes or aren't finite.
+            UserError: the features were extracted differently than those that the head was trained
+                on, have other classes or aren't finite.
         """
         width = len(self.standardization.mean)
         if features.provenance != self.provenance or features.width != width:
-            changed = _differences(self.provenance, features.provenance)
-            changed = changed or f"width: {width} then, {features.width} now"
+            differences = _describe_differences(self.provenance, features.provenance)
+            differences = differences or f"width: {width} then, {features.width} now"
             raise UserError(
-                f"the head was trained on other features ({changed}); train it again on these"
+                f"the head was trained on other features ({differences}); train it again on these"
             )
         if features.examples.classes != self.classes:
             raise UserError(
@@ -110,10 +113,12 @@ class FittedHead:
 
 
 def iterate_finite(features: Features) -> Iterator[tuple[slice, np.ndarray]]:
-    """The features in order, some rows [n, V, D] float32 at a time.
+    """Yields the features in order, some images at a time.
+
+    Each item is the slice of the images and their features [n, V, D] float32.
 
     Raises:
-        UserError: one of them is NaN or infinite.
+        UserError: a feature is NaN or infinite.
     """
     step = max(1, ROWS // features.values.shape[1])
     for start in range(0, len(features.examples), step):
@@ -129,7 +134,10 @@ def iterate_finite(features: Features) -> Iterator[tuple[slice, np.ndarray]]:
 
 
 def save_head(path: Path, head: FittedHead) -> None:
-    """One safetensors file; whole or absent; equal heads give equal bytes."""
+    """Writes a head to one safetensors file, which is complete or absent.
+
+    Equal heads result in equal bytes.
+    """
     tensors = {
         "standardization.mean": head.standardization.mean,
         "standardization.std": head.standardization.std,
@@ -144,7 +152,7 @@ def save_head(path: Path, head: FittedHead) -> None:
     }
     content = safetensors.numpy.save(
         {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()},
-        # One key: safetensors writes several in an order that changes from run to run.
+        # A single key, because safetensors writes several in an order that varies between runs.
         metadata={"head": json.dumps(about, sort_keys=True, ensure_ascii=False)},
     )
     with atomic_path(path) as unfinished:
@@ -152,10 +160,10 @@ def save_head(path: Path, head: FittedHead) -> None:
 
 
 def load_head(path: Path) -> FittedHead:
-    """The head at `path`, whatever its kind.
+    """Returns the head at `path`, of any kind.
 
     Raises:
-        UserError: the file is missing or was not written by `train_head`.
+        UserError: the file is missing or damaged, or wasn't written by this version of headstart.
     """
     try:
         with safe_open(path, framework="numpy") as file:
@@ -185,8 +193,8 @@ def load_head(path: Path) -> FittedHead:
     )
 
 
-def _differences(then: dict[str, Any], now: dict[str, Any]) -> str:
-    """`key: old then, new now` for every key of either that differs."""
+def _describe_differences(then: dict[str, Any], now: dict[str, Any]) -> str:
+    """Returns `key: <value> then, <value> now` for every key whose values differ."""
     return "; ".join(
         f"{key}: {then.get(key)} then, {now.get(key)} now"
         for key in sorted(then.keys() | now.keys())

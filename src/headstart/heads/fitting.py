@@ -22,7 +22,10 @@ Fitter = Callable[[Any, FitContext], list[Candidate]]
 
 
 def find_fitter(kind: str) -> Fitter:
-    """What makes heads of that kind. Those with gradients import torch, which takes seconds."""
+    """Returns the function that fits heads of a kind.
+
+    Only the kinds that are trained by gradient descent import torch, which takes seconds.
+    """
     match kind:
         case "linear" | "mlp":
             from headstart.heads.gradient_training import fit_gradient_head
@@ -45,7 +48,11 @@ def find_fitter(kind: str) -> Fitter:
 
 @dataclass(frozen=True)
 class FitResult:
-    """A head with its settings and score on tune, its curve if it has epochs, and its rivals."""
+    """A fitted head and the results of choosing it.
+
+    score: on tune. settings: those in which the candidates differ. curve: one entry per epoch;
+    empty for heads that aren't trained in epochs. surface: the scores of all candidates.
+    """
 
     head: FittedHead
     score: Score
@@ -57,17 +64,20 @@ class FitResult:
 def fit_head(
     recipe: config.Head, train: Features, tune: Features, device: str = "auto"
 ) -> FitResult:
-    """The head that `recipe` makes of `train`; `tune` chooses where the recipe leaves a choice.
+    """Fits a head on `train`; if the recipe has several candidates, `tune` chooses among them.
 
-    device: of gradient heads: `cpu`, `cuda`, or `auto` for a GPU where there is one. The same
-    recipe, features and device give the same head.
+    The same recipe, features and device give the same head.
+
+    device: `cpu`, `cuda`, or `auto` for a GPU if there is one; used by heads that are trained by
+    gradient descent.
 
     Raises:
-        UserError: the features can't be learnt from, don't fit the memory, or training diverged.
+        UserError: the features can't be learned from, they don't fit into memory, or training
+            diverged.
     """
     check_features(train, tune)
     train = whole_view(train) if recipe.train_views == "whole" else train
-    # Computed in any case: it finds a value that isn't finite before training.
+    # Computed even if it isn't used, because it finds non-finite values before training.
     standardization = Standardization.from_features(train)
     if not recipe.standardize:
         standardization = Standardization.identity(train.width)
@@ -93,16 +103,21 @@ def fit_head(
 
 
 def check_features(train: Features, tune: Features) -> None:
-    """Whether a head can learn from `train` and be chosen on `tune`.
+    """Checks that a head can be trained on `train` and chosen on `tune`.
 
     Raises:
-        UserError: it can't, and why.
+        UserError: the features were extracted differently, a split has no images or no labels, a
+            class has no images in train, or the features of tune aren't finite.
     """
     if (tune.provenance, tune.examples.classes) != (train.provenance, train.examples.classes):
-        raise UserError("the features of train and tune don't belong together; extract both again")
+        raise UserError(
+            "the features of train and tune were extracted differently; extract both again"
+        )
     for split, features in (("train", train), ("tune", tune)):
         if not features.examples.labeled or not len(features.examples):
-            raise UserError(f"{split} holds no or unlabeled images; a head learns from labels")
+            raise UserError(
+                f"{split} has no images, or images without labels; a head needs labeled images"
+            )
     validate_classes(train.examples)
     for _ in iterate_finite(whole_view(tune)):
         pass

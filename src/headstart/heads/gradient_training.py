@@ -1,7 +1,8 @@
-"""Heads trained by gradient: softmax cross-entropy with label smoothing, Adam, L2 (Milani, 4.2).
+"""Heads trained by gradient descent: linear heads and MLPs (Milani, section 4.2).
 
-M models are trained at once. They share every batch, and their first layer is one matrix product
-of it; each has its own learning rate, decay, L2 and smoothing. One model is the case M = 1.
+The loss is softmax cross-entropy with label smoothing and L2; the optimizer is Adam. M models are
+trained at once: they share every batch, and their first layers are computed as one matrix product,
+but each has its own learning rate, decay, L2 and smoothing. A single model is the case M = 1.
 """
 
 from collections.abc import Sequence
@@ -23,26 +24,28 @@ from headstart.store.training_curves import Epoch, TrainingCurve
 Recipe = config.LinearHead | config.MLPHead
 
 PER_MODEL = ("learning_rate", "learning_rate_decay", "weight_decay", "label_smoothing")
-"""What models that are trained at once may differ in."""
+"""The settings in which models that are trained at once may differ."""
 
-SLICE = 1 << 18
-"""Scores whose loss is computed at once on a CPU: 1 MB, a core's cache."""
+LOSS_SLICE_SCORES = 1 << 18
+"""Number of scores whose loss is computed at once on a CPU: 1 MB, the size of a core's cache."""
 
 
 @torch.no_grad()
 def smoothed_cross_entropy(
     logits: Tensor, labels: Tensor, smoothing: Tensor, weights: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Cross-entropy against eq. 1 of Milani, q = smoothing / C + (1 - smoothing) at the label.
+    """Returns the weighted losses [B, M] and the gradient [B, M, C] of their sum.
 
-    logits: [B, M, C]. labels, weights: [B]. smoothing: [M]. Returns the weighted losses [B, M] and
-    the gradient [B, M, C] of their sum, which is weight * (softmax - q).
+    The loss is the cross-entropy with the smoothed target q of Milani, eq. 1, which is
+    smoothing / C, plus 1 - smoothing at the label. The gradient is weight * (softmax - q).
+
+    logits: [B, M, C]. labels, weights: [B]. smoothing: [M].
     """
     batch, models, classes = logits.shape
     at_label = labels[:, None, None].expand(batch, models, 1)
     log_p = logits.log_softmax(dim=2)
-    hit = log_p.gather(2, at_label).squeeze(2)
-    losses = -((1 - smoothing) * hit + smoothing * log_p.mean(dim=2))
+    log_p_label = log_p.gather(2, at_label).squeeze(2)
+    losses = -((1 - smoothing) * log_p_label + smoothing * log_p.mean(dim=2))
     gradient = log_p.exp_().sub_((smoothing / classes)[:, None])
     gradient.scatter_add_(2, at_label, (smoothing - 1)[None, :, None].expand(batch, models, 1))
     return losses * weights[:, None], gradient.mul_(weights[:, None, None])
@@ -57,56 +60,61 @@ class MetricSums:
 
     @torch.no_grad()
     def add(self, losses: Tensor, logits: Tensor, labels: Tensor) -> None:
-        """losses: [B, M]. logits: [B, M, C]. labels: [B]."""
+        """Adds a batch. losses: [B, M]. logits: [B, M, C]. labels: [B]."""
         self.images += len(labels)
         hits = logits.argmax(dim=2) == labels[:, None]
         self.sums += torch.stack([losses.sum(dim=0), hits.sum(dim=0)])
 
     def means(self) -> list[list[float]]:
-        """Loss and top-1 accuracy of each model."""
+        """Returns mean loss and top-1 accuracy of each model: M pairs."""
         return (self.sums / self.images).T.tolist()
 
 
 @torch.no_grad()
 def loss_gradient_(
-    logits: Tensor, labels: Tensor, smoothing: Tensor, weights: Tensor, tally: MetricSums
+    logits: Tensor, labels: Tensor, smoothing: Tensor, weights: Tensor, stats: MetricSums
 ) -> Tensor:
-    """The gradient of the mean loss, which takes the place of logits [B, M, C].
+    """Returns the gradient of the mean loss [B, M, C], in the memory of `logits`.
 
-    Slice by slice, so that on a CPU what a slice needs stays in its cache; `tally` is told of all.
+    On a CPU it is computed slice by slice, so that a slice's data stay in the cache.
+
+    logits: [B, M, C]; overwritten. labels, weights: [B]. smoothing: [M]. stats: the batch is added
+    to it.
     """
     batch, scores = len(logits), logits[0].numel()
-    rows = max(1, SLICE // scores) if logits.device.type == "cpu" else batch
-    for part, label, weight in zip(
-        *(t.split(rows) for t in (logits, labels, weights)), strict=True
-    ):
-        losses, gradient = smoothed_cross_entropy(part, label, smoothing, weight)
-        tally.add(losses, part, label)
+    rows = max(1, LOSS_SLICE_SCORES // scores) if logits.device.type == "cpu" else batch
+    slices = (tensor.split(rows) for tensor in (logits, labels, weights))
+    for part, part_labels, part_weights in zip(*slices, strict=True):
+        losses, gradient = smoothed_cross_entropy(part, part_labels, smoothing, part_weights)
+        stats.add(losses, part, part_labels)
         torch.div(gradient, batch, out=part)
     return logits
 
 
 def train_stacked(recipes: Sequence[Recipe], task: FitContext) -> list[Candidate]:
-    """A candidate a recipe; recipes differ in `PER_MODEL` alone.
+    """Trains one model per recipe at once; returns their candidates in the order of `recipes`.
 
-    The weights of a training that diverged are not finite.
+    Training that diverges results in weights that aren't finite.
+
+    recipes: they may differ in PER_MODEL only.
 
     Raises:
-        UserError: there is no such device, or as `check_memory`.
+        UserError: there is no such device, or training doesn't fit into its memory.
     """
     check_memory(recipes, task)
     shared, device = recipes[0], resolve_device(task.device)
     assert len({stacking_key(recipe) for recipe in recipes}) == 1
 
     def column(key: str) -> Tensor:
-        return torch.tensor([getattr(recipe, key) for recipe in recipes], device=device)  # [M]
+        """Returns a setting of all recipes: [M]."""
+        return torch.tensor([getattr(recipe, key) for recipe in recipes], device=device)
 
-    train_stacked, tune = (
-        make_batches(f, task.standardization, device) for f in (task.train, task.tune)
+    train, tune = (
+        make_batches(features, task.standardization, device) for features in (task.train, task.tune)
     )
     weights = torch.from_numpy(class_weights(shared.class_weights, task.train.examples))
     weights, smoothing = weights.float().to(device), column("label_smoothing")
-    widths = [train_stacked.width, *shared.hidden, len(weights)]
+    widths = [train.width, *shared.hidden, len(weights)]
     network = StackedMLP(
         len(recipes), widths, shared.activation, shared.dropout, shared.seed, device
     )
@@ -114,21 +122,23 @@ def train_stacked(recipes: Sequence[Recipe], task: FitContext) -> list[Candidate
     order = torch.Generator().manual_seed(shared.seed)
     curves: list[TrainingCurve] = [[] for _ in recipes]
 
-    # `leave=None`: below another bar it vanishes when it is done.
-    about = f"{len(recipes)} {shared.kind}"
-    with tqdm(range(shared.epochs), desc=about, unit="epoch", leave=None) as bar:
+    # With `leave=None`, a bar below another one is removed when it is done.
+    description = f"{len(recipes)} {shared.kind}"
+    with tqdm(range(shared.epochs), desc=description, unit="epoch", leave=None) as bar:
         for epoch in bar:
             rates = column("learning_rate") * column("learning_rate_decay") ** epoch
-            met, seen = (MetricSums(len(recipes), device) for _ in range(2))
-            for x, labels in train_stacked.shuffled(shared.batch_size, order):
+            train_stats, tune_stats = (MetricSums(len(recipes), device) for _ in range(2))
+            for x, labels in train.shuffled(shared.batch_size, order):
                 logits = network(x, training=True)
-                network.backward(loss_gradient_(logits, labels, smoothing, weights[labels], met))
+                gradient = loss_gradient_(logits, labels, smoothing, weights[labels], train_stats)
+                network.backward(gradient)
                 adam.step(rates)
-            for x, labels in tune.whole(shared.batch_size):
+            for x, labels in tune.in_order(shared.batch_size):
                 logits = network(x, training=False)
-                loss_gradient_(logits, labels, smoothing, weights[labels], seen)
-            for curve, of_train, of_tune in zip(curves, met.means(), seen.means(), strict=True):
-                curve.append(Epoch(epoch + 1, *of_train, *of_tune))
+                loss_gradient_(logits, labels, smoothing, weights[labels], tune_stats)
+            means = zip(curves, train_stats.means(), tune_stats.means(), strict=True)
+            for curve, train_means, tune_means in means:
+                curve.append(Epoch(epoch + 1, *train_means, *tune_means))
             bar.set_postfix(tune=f"{max(curve[-1].tune_top1 for curve in curves):.1%}")
     return [
         Candidate({}, model, curve) for model, curve in zip(network.models(), curves, strict=True)
@@ -136,7 +146,11 @@ def train_stacked(recipes: Sequence[Recipe], task: FitContext) -> list[Candidate
 
 
 def check_memory(recipes: Sequence[Recipe], task: FitContext) -> None:
-    """Raises UserError where training `recipes` at once takes more than the device's memory."""
+    """Checks that training `recipes` at once fits into the device's memory.
+
+    Raises:
+        UserError: it doesn't fit, or there is no such device.
+    """
     head, examples = recipes[0], task.train.examples
     widths = [task.train.width, *head.hidden, len(examples.classes)]
     need = head_training_memory(len(recipes), widths, min(head.batch_size, len(examples)))
@@ -145,10 +159,10 @@ def check_memory(recipes: Sequence[Recipe], task: FitContext) -> None:
 
 
 def stacking_key(recipe: Recipe) -> str:
-    """Equal for recipes that `train` may train at once."""
+    """Returns a string that is equal for recipes that `train_stacked` may train at once."""
     return recipe.model_dump_json(exclude=set(PER_MODEL))
 
 
 def fit_gradient_head(recipe: Recipe, task: FitContext) -> list[Candidate]:
-    """The one candidate of `recipe`."""
+    """Trains the model of `recipe`; returns it as the only candidate."""
     return train_stacked([recipe], task)

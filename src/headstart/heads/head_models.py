@@ -1,6 +1,6 @@
-"""The functions that heads are, as plain arrays: what is saved, and what is applied with numpy.
+"""The models of fitted heads, as plain arrays that are saved and applied with numpy.
 
-How one was fitted doesn't matter here: ridge, LDA and logistic regression are all `Affine`.
+They don't depend on how they were fitted: ridge, LDA and logistic regression are all `Affine`.
 """
 
 from dataclasses import dataclass
@@ -12,29 +12,31 @@ Tensors = dict[str, np.ndarray]
 
 
 class Model(Protocol):
-    """Scores of standardized features. `kind` is its name in a file."""
+    """A function from standardized features to logits. kind: its name in a saved head."""
 
     kind: ClassVar[str]
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
-        """Logits [N, C] float32 of x [N, D] float32."""
+        """Returns the logits [N, C] float32 of x [N, D] float32."""
         ...
 
-    def tensors(self) -> Tensors: ...
+    def tensors(self) -> Tensors:
+        """Returns the arrays to save, by name."""
+        ...
 
     def settings(self) -> dict[str, Any]:
-        """What it is besides its tensors, as plain JSON."""
+        """Returns everything else to save, as plain JSON."""
         ...
 
     @classmethod
     def from_tensors(cls, tensors: Tensors, settings: dict[str, Any]) -> Self:
-        """The inverse of `tensors` and `settings`."""
+        """Returns the model with these tensors and settings."""
         ...
 
 
 @dataclass(frozen=True)
 class Affine:
-    """weight: [C, D] float32. bias: [C] float32."""
+    """An affine function. weight: [C, D] float32. bias: [C] float32."""
 
     weight: np.ndarray
     bias: np.ndarray
@@ -57,14 +59,17 @@ class Affine:
 ACTIVATIONS = {
     "relu": lambda x: np.maximum(x, 0),
     "tanh": np.tanh,
-    # Hendrycks and Gimpel (2016), the approximation by tanh.
+    # The approximation by tanh of Hendrycks and Gimpel (2016).
     "gelu": lambda x: 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))),
 }
 
 
 @dataclass(frozen=True)
 class MLP:
-    """Affine layers with one of `ACTIVATIONS` between them, each layer fed by the one before it."""
+    """A multilayer perceptron: affine layers with an activation function between them.
+
+    activation: a key of ACTIVATIONS.
+    """
 
     layers: list[Affine]
     activation: str
@@ -95,12 +100,14 @@ class MLP:
 
 @dataclass(frozen=True)
 class NearestNeighbors:
-    """The k most similar training images vote for their classes (DINO, Caron et al., 2021, F).
+    """Weighted k-nearest-neighbor classification (DINO, Caron et al., 2021, appendix F).
 
-    A vote weighs exp(cosine similarity / temperature). The logits are the logarithms of the votes'
-    shares; a class without a vote has the share `floor`.
+    The k most similar training images vote for their classes with the weight
+    exp(cosine similarity / temperature). The logits are the logarithms of the classes' shares of
+    the votes; a class without votes gets the share `floor`.
 
-    bank: [N, D] float32, rows of length 1. labels: [N] int64. classes: C.
+    bank: [N, D] float32, the features of the training images, rows of length 1. labels: [N] int64.
+    classes: C.
     """
 
     bank: np.ndarray
@@ -112,17 +119,20 @@ class NearestNeighbors:
     kind: ClassVar[str] = "nearest_neighbors"
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
-        # A few images at a time: each has a similarity to every row of the bank.
+        # A few images at a time, because each has a similarity to every row of the bank.
         parts = np.array_split(x, -(-len(x) // 256))
         return np.concatenate([self._logits(part) for part in parts])
 
     def _logits(self, x: np.ndarray) -> np.ndarray:
+        """Returns the logits [B, C] of x [B, D]."""
         similarity = normalize_rows(x) @ self.bank.T  # [B, N]
         k = min(self.k, len(self.bank))
         nearest = np.argpartition(similarity, -k, axis=1)[:, -k:]  # [B, k]
-        of_nearest = np.take_along_axis(similarity, nearest, axis=1)
-        # Less the greatest, so that no temperature overflows; shares don't change.
-        votes = np.exp((of_nearest - of_nearest.max(axis=1, keepdims=True)) / self.temperature)
+        nearest_similarity = np.take_along_axis(similarity, nearest, axis=1)
+        # The maximum is subtracted so that nothing overflows; the shares don't change.
+        votes = np.exp(
+            (nearest_similarity - nearest_similarity.max(axis=1, keepdims=True)) / self.temperature
+        )
         shares = np.zeros((len(x), self.classes), np.float32)
         np.add.at(shares, (np.arange(len(x))[:, None], self.labels[nearest]), votes)
         shares /= shares.sum(axis=1, keepdims=True)
@@ -140,7 +150,7 @@ class NearestNeighbors:
 
 
 def normalize_rows(x: np.ndarray) -> np.ndarray:
-    """x [N, D] with rows of length 1; a row of zeros stays."""
+    """Returns x [N, D] with rows of length 1; rows of zeros are unchanged."""
     length = np.linalg.norm(x, axis=1, keepdims=True)
     return x / np.maximum(length, np.finfo(np.float32).tiny)
 

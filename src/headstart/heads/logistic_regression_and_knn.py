@@ -1,4 +1,4 @@
-"""Heads that need all features at once: logistic regression and nearest neighbors."""
+"""Logistic regression and k nearest neighbors, the heads that need all features in memory."""
 
 import itertools
 
@@ -10,43 +10,56 @@ from headstart.heads.candidate_selection import Candidate, FitContext
 from headstart.heads.head_models import Affine, NearestNeighbors, normalize_rows
 from headstart.store.features import FeaturesOnDisk
 
-SERIAL = 10**8
-"""Multiplications in a product of weights and features below which threads cost more time than they
-save, because L-BFGS needs hundreds of such products, and thousands of smaller ones."""
+SINGLE_THREAD_LIMIT = 10**8
+"""Multiplications in a product of weights and features below which one thread is fastest.
+
+L-BFGS needs hundreds of such products and thousands of smaller ones, for which starting threads
+takes more time than they save.
+"""
 
 
 def fit_logistic_regression(
     recipe: config.LogisticRegressionHead, task: FitContext
 ) -> list[Candidate]:
-    """scikit-learn's, multinomial; a candidate a `c`, each started from the one before it."""
-    # Both here, as they take a second of imports.
+    """Returns one candidate per value of `c`: scikit-learn's multinomial logistic regression.
+
+    Each fit starts from the weights of the previous one.
+
+    Raises:
+        UserError: the features don't fit into the memory limit.
+    """
+    # Imported here because both together take a second.
     from sklearn.linear_model import LogisticRegression
     from threadpoolctl import threadpool_limits
 
-    x, labels = _rows(task, recipe.kind)
-    arithmetic = x.size * len(task.train.examples.classes)
-    threads = 1 if arithmetic < SERIAL else None
-    fitter = LogisticRegression(
+    x, labels = _all_rows(task, recipe.kind)
+    multiplications = x.size * len(task.train.examples.classes)
+    threads = 1 if multiplications < SINGLE_THREAD_LIMIT else None
+    regression = LogisticRegression(
         max_iter=recipe.max_iterations,
         class_weight="balanced" if recipe.class_weights == "balanced" else None,
         warm_start=True,
     )
-    found = []
+    candidates = []
     for c in recipe.c:
         with threadpool_limits(threads, user_api="blas"):
-            fitter.set_params(C=c).fit(x, labels)
-        weight, bias = np.asarray(fitter.coef_), np.asarray(fitter.intercept_)
+            regression.set_params(C=c).fit(x, labels)
+        weight, bias = np.asarray(regression.coef_), np.asarray(regression.intercept_)
         if len(weight) == 1:
-            # Of two classes it gives the difference of their scores.
+            # For two classes, scikit-learn returns the difference of their scores.
             weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
         model = Affine(weight.astype(np.float32), bias.astype(np.float32))
-        found.append(Candidate({"c": c}, model, []))
-    return found
+        candidates.append(Candidate({"c": c}, model, []))
+    return candidates
 
 
 def fit_nearest_neighbors(recipe: config.NearestNeighborsHead, task: FitContext) -> list[Candidate]:
-    """A candidate a pair of `k` and `temperature`; all share one bank."""
-    x, labels = _rows(task, recipe.kind)
+    """Returns one candidate per pair of `k` and `temperature`; all share one bank of features.
+
+    Raises:
+        UserError: the features don't fit into the memory limit.
+    """
+    x, labels = _all_rows(task, recipe.kind)
     bank, classes = normalize_rows(x), len(task.train.examples.classes)
     return [
         Candidate(
@@ -58,8 +71,8 @@ def fit_nearest_neighbors(recipe: config.NearestNeighborsHead, task: FitContext)
     ]
 
 
-def _rows(task: FitContext, kind: str) -> tuple[np.ndarray, np.ndarray]:
-    """All images and views: x [N * V, D] float32, standardized, and labels [N * V]."""
+def _all_rows(task: FitContext, kind: str) -> tuple[np.ndarray, np.ndarray]:
+    """Returns all views of all images: standardized x [N * V, D] float32 and labels [N * V]."""
     values = task.train.values
     if isinstance(values, FeaturesOnDisk):
         gigabytes = 4 * np.prod(values.shape) / 1e9

@@ -1,8 +1,8 @@
-"""Ridge regression and linear discriminant analysis: all strengths from one eigendecomposition.
+"""Ridge regression and linear discriminant analysis, from one eigendecomposition for all strengths.
 
-Both need nothing of the features but their moments, so one pass over them is enough, and what
-doesn't fit the memory is no obstacle. N rows of D features, where N is less than D, span a space of
-N dimensions at most: the eigendecomposition is then of an N x N matrix.
+Both need only the moments of the features, so a single pass over the features is enough, and they
+needn't fit into memory. If N rows have more than N features, they span a space of at most N
+dimensions, and the eigendecomposition is of an N x N matrix.
 """
 
 from collections.abc import Iterable, Iterator
@@ -19,10 +19,10 @@ from headstart.store.features import Features
 
 
 class Subspace(NamedTuple):
-    """The space that centered rows span, where it has fewer dimensions than there are features.
+    """The space that the centered rows span, if there are fewer rows than features.
 
-    Neither class means nor scatter have a part outside of it, so nothing is lost by computing in
-    it; big_vision's few-shot evaluation (evaluators/fewshot_lsr.py) does so too.
+    Class means and scatter lie within it, so computing in it is exact. The few-shot evaluation of
+    big_vision (evaluators/fewshot_lsr.py) does the same.
 
     origin: [D] float64. axes: [D, K] float64, orthonormal columns.
     """
@@ -31,11 +31,11 @@ class Subspace(NamedTuple):
     axes: np.ndarray
 
 
-class Moments(NamedTuple):
-    """Of weighted rows, float64, in `subspace` of K dimensions or, where that is None, in K = D.
+class ClassMoments(NamedTuple):
+    """Moments of weighted rows, float64, in a subspace of K dimensions.
 
-    counts: [C], the weight of each class. means: [C, K]. scatter: [K, K], of the rows around the
-    means of their classes.
+    counts: [C], the total weight of each class. means: [C, K]. scatter: [K, K], of the rows around
+    the means of their classes. subspace: None if it has all dimensions, K = D.
     """
 
     counts: np.ndarray
@@ -44,102 +44,119 @@ class Moments(NamedTuple):
     subspace: Subspace | None
 
 
-def moments(train: Features, standardization: Standardization, weights: np.ndarray) -> Moments:
-    """Over all images and views. weights: [C], of a row of each class."""
-    blocks = _blocks(train, standardization)
+def class_moments(
+    train: Features, standardization: Standardization, weights: np.ndarray
+) -> ClassMoments:
+    """Returns the moments over all images and views.
+
+    weights: [C], the weight of a row of each class.
+    """
+    blocks = _iterate_blocks(train, standardization)
     if len(train.examples) * len(train.views) >= train.width:
-        return Moments(*_accumulated(blocks, train.width, weights), subspace=None)
+        return ClassMoments(*_accumulate(blocks, train.width, weights), subspace=None)
     rows, labels = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
     origin = rows.mean(axis=0, dtype=np.float64)
     axes, coordinates = np.linalg.qr((rows - origin).T)
-    found = _accumulated([(coordinates.T, labels)], len(rows), weights)
-    return Moments(*found, Subspace(origin, axes))
+    moments = _accumulate([(coordinates.T, labels)], len(rows), weights)
+    return ClassMoments(*moments, Subspace(origin, axes))
 
 
 Block = tuple[np.ndarray, np.ndarray]
 """Rows [n, K] and their labels [n]."""
 
 
-def _blocks(train: Features, standardization: Standardization) -> Iterator[Block]:
+def _iterate_blocks(train: Features, standardization: Standardization) -> Iterator[Block]:
+    """Yields all views of all images, standardized, some images at a time."""
     for images, block in iterate_finite(train):
         labels = train.examples.labels[images].repeat(len(train.views))
         yield standardization(block.reshape(-1, train.width)), labels
 
 
-def _accumulated(
+def _accumulate(
     blocks: Iterable[Block], width: int, weights: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """counts, means and scatter, as Moments has them."""
+    """Returns the counts, means and scatter of `ClassMoments` over `blocks`.
+
+    width: K. weights: [C].
+    """
     classes = len(weights)
     counts, sums, gram = np.zeros(classes), np.zeros((classes, width)), np.zeros((width, width))
-    # Moments around a point amid the data lose no digits to its distance from zero.
+    # Moments around a point within the data keep their precision if the data is far from zero.
     origin = None
     for x, labels in blocks:
         origin = x.mean(axis=0) if origin is None else origin
         x -= origin
-        of_rows = weights[labels].astype(x.dtype)
-        member = np.zeros((classes, len(x)), x.dtype)
-        member[labels, np.arange(len(x))] = of_rows
-        counts += member.sum(axis=1)
-        sums += member @ x
-        gram += (x * of_rows[:, None]).T @ x
+        row_weights = weights[labels].astype(x.dtype)
+        membership = np.zeros((classes, len(x)), x.dtype)
+        membership[labels, np.arange(len(x))] = row_weights
+        counts += membership.sum(axis=1)
+        sums += membership @ x
+        gram += (x * row_weights[:, None]).T @ x
     assert origin is not None
     means = sums / counts[:, None]
     return counts, means + origin, gram - (means * counts[:, None]).T @ means
 
 
 def fit_ridge(recipe: config.RidgeHead, task: FitContext) -> list[Candidate]:
-    """Regression onto C at the label and 0 elsewhere, with intercept; a candidate a strength.
+    """Returns one candidate per strength: ridge regression onto the label, with intercept.
 
-    Minimizes sum |y - W x - b|^2 + strength * |W|^2 (Hoerl and Kennard, 1970). With the scatter's
-    eigenvectors U and eigenvalues s, W = Y'X U diag(1 / (s + strength)) U'. C, not 1, because
-    scores of order 1 are what a softmax and its temperature expect.
+    It minimizes sum |y - W x - b|^2 + strength * |W|^2 (Hoerl and Kennard, 1970). With the
+    scatter's eigenvectors U and eigenvalues s, W = Y'X U diag(1 / (s + strength)) U'. The target y
+    is C at the label (not 1) and 0 elsewhere, because a softmax and its temperature expect scores
+    of order 1.
+
+    Raises:
+        UserError: a feature is NaN or infinite.
     """
     weights = class_weights(recipe.class_weights, task.train.examples)
-    counts, means, within, subspace = moments(task.train, task.standardization, weights)
+    counts, means, within, subspace = class_moments(task.train, task.standardization, weights)
     total, mean = counts.sum(), counts @ means / counts.sum()
-    away = means - mean
-    values, vectors = np.linalg.eigh(within + (away * counts[:, None]).T @ away)
+    centered_means = means - mean
+    values, vectors = np.linalg.eigh(within + (centered_means * counts[:, None]).T @ centered_means)
     targets = len(counts) * counts
-    turned = away * targets[:, None] @ vectors  # Y'X U of centerd rows, [C, K]
-    found = []
+    rotated = centered_means * targets[:, None] @ vectors  # Y'X U of centered rows, [C, K]
+    candidates = []
     for strength in recipe.strengths:
-        weight = turned / (values + strength) @ vectors.T
+        weight = rotated / (values + strength) @ vectors.T
         model = _affine(weight, targets / total - weight @ mean, subspace)
-        found.append(Candidate({"strength": strength}, model, []))
-    return found
+        candidates.append(Candidate({"strength": strength}, model, []))
+    return candidates
 
 
 def fit_lda(recipe: config.LDAHead, task: FitContext) -> list[Candidate]:
-    """Gaussian classes with one covariance, shrunk to a multiple of one; a candidate a shrinkage.
+    """Returns one candidate per shrinkage: Gaussian classes with a common covariance.
 
-    covariance = (1 - shrinkage) * within + shrinkage * mean(diagonal) * identity (Friedman, 1989,
-    with one covariance for all): U stays, the eigenvalues move to their mean. One image of each
-    class shows no scatter within; the nearest class mean then decides, at the scale of all images.
+    The covariance is (1 - shrinkage) * within + shrinkage * mean(diagonal) * identity (Friedman,
+    1989, with one covariance for all classes), so its eigenvectors don't depend on the shrinkage
+    and its eigenvalues move towards their mean. With one image per class there is no scatter within
+    classes; the nearest class mean then decides, with logits scaled by the variance of all images.
+
+    Raises:
+        UserError: a feature is NaN or infinite.
     """
     weights = class_weights(recipe.class_weights, task.train.examples)
-    counts, means, within, subspace = moments(task.train, task.standardization, weights)
+    counts, means, within, subspace = class_moments(task.train, task.standardization, weights)
     width = task.train.width
     values, vectors = np.linalg.eigh(within / counts.sum())
-    # Rounding can leave the smallest a hair below zero.
+    # Rounding can make the smallest slightly negative.
     values = values.clip(min=0)
     between = counts @ (means - counts @ means / counts.sum()) ** 2 / counts.sum()  # [K]
     average = values.sum() / width
     if values.sum() <= 1e-6 * between.sum():
         average = between.sum() / width
         values = np.full(len(values), average)
-    turned = means @ vectors
-    found = []
+    rotated = means @ vectors
+    candidates = []
     for shrinkage in recipe.shrinkages:
-        shrunk = (1 - shrinkage) * values + shrinkage * average
-        weight = turned / shrunk @ vectors.T
+        shrunk_values = (1 - shrinkage) * values + shrinkage * average
+        weight = rotated / shrunk_values @ vectors.T
         bias = np.log(counts / counts.sum()) - (weight * means).sum(axis=1) / 2
-        found.append(Candidate({"shrinkage": shrinkage}, _affine(weight, bias, subspace), []))
-    return found
+        candidates.append(Candidate({"shrinkage": shrinkage}, _affine(weight, bias, subspace), []))
+    return candidates
 
 
 def _affine(weight: np.ndarray, bias: np.ndarray, subspace: Subspace | None) -> Affine:
-    """Of weight [C, K] and bias [C] in `subspace`, the same as a function of features."""
+    """Returns an affine function of features, from its weight [C, K] and bias [C] in `subspace`."""
     if subspace:
         weight = weight @ subspace.axes.T
         bias = bias - weight @ subspace.origin

@@ -1,4 +1,4 @@
-"""Adam on stacked models, each at its own rate."""
+"""Adam for stacked models, each with its own learning rate."""
 
 import math
 from collections.abc import Sequence
@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 BETAS, EPSILON = (0.9, 0.999), 1e-8
-"""Kingma and Ba's own defaults (2015, algorithm 1), as Milani uses."""
+"""The defaults of Kingma and Ba (2015, algorithm 1), which Milani uses."""
 
 
 @dataclass(frozen=True)
 class _State:
-    """One tensor [M, ...] with its L2 strengths [M] and moments."""
+    """A parameter tensor [M, ...] with its L2 strengths [M] and its moments [M, ...]."""
 
     tensor: Tensor
     strengths: Tensor
@@ -24,35 +24,35 @@ class _State:
 class StackedAdam:
     """Adam (Kingma and Ba, 2015) on tensors whose first axis is M models.
 
-    The L2 term of the paper's loss, `strength * sum(weight ** 2) / 2` as TensorFlow writes it, acts
-    through its gradient, strength * weight, ahead of Adam's moments; biases have none. (AdamW's
-    decoupled decay is another thing.)
+    The L2 term of the paper's loss, `strength * sum(weight ** 2) / 2` as in TensorFlow, adds
+    strength * weight to the gradient before Adam's moments are updated; biases have no such term.
+    (This differs from the decoupled weight decay of AdamW.)
     """
 
     def __init__(
         self, weights: Sequence[Tensor], strengths: Tensor, biases: Sequence[Tensor]
     ) -> None:
-        """strengths: [M], for `weights` alone."""
-        none = torch.zeros_like(strengths)
+        """Prepares the tensors' moments. strengths: [M], L2 of `weights`; biases have none."""
+        zeros = torch.zeros_like(strengths)
         self.states = [
-            _State(tensor, of_tensor, torch.zeros_like(tensor), torch.zeros_like(tensor))
-            for tensors, of_tensor in ((weights, strengths), (biases, none))
+            _State(tensor, tensor_strengths, torch.zeros_like(tensor), torch.zeros_like(tensor))
+            for tensors, tensor_strengths in ((weights, strengths), (biases, zeros))
             for tensor in tensors
         ]
         self.steps = 0
 
     @torch.no_grad()
     def step(self, rates: Tensor) -> None:
-        """One step down the tensors' gradients, which it changes. rates: [M]."""
+        """Takes one step; overwrites the tensors' gradients. rates: [M], the learning rates."""
         self.steps += 1
-        # The moments' bias is taken out of the rate, and put into epsilon, not out of each moment.
-        unbias1, unbias2 = (1 - beta**self.steps for beta in BETAS)
-        rates = rates * math.sqrt(unbias2) / unbias1
-        epsilon = EPSILON * math.sqrt(unbias2)
+        # Instead of correcting the bias of each moment, the rates and epsilon are scaled.
+        correction1, correction2 = (1 - beta**self.steps for beta in BETAS)
+        rates = rates * math.sqrt(correction2) / correction1
+        epsilon = EPSILON * math.sqrt(correction2)
         for state in self.states:
             assert state.tensor.grad is not None
             axes = (-1, *[1] * (state.tensor.ndim - 1))
-            whole = (
+            tensors = (
                 state.tensor,
                 state.tensor.grad,
                 state.strengths.view(axes),
@@ -60,12 +60,12 @@ class StackedAdam:
                 state.first,
                 state.second,
             )
-            # On a CPU model by model: what one model needs stays in its cache.
+            # On a CPU one model at a time, so that a model's data stay in the cache.
             parts = len(state.tensor) if state.tensor.device.type == "cpu" else 1
-            for p, g, strength, rate, m, v in zip(*(t.chunk(parts) for t in whole), strict=True):
+            for p, g, strength, rate, m, v in zip(*(t.chunk(parts) for t in tensors), strict=True):
                 g.addcmul_(p, strength)
                 m.lerp_(g, 1 - BETAS[0])
                 v.mul_(BETAS[1]).addcmul_(g, g, value=1 - BETAS[1])
-                # Into the gradient, which is used up: large tensors made anew cost fresh pages.
+                # The gradient's memory is reused, because allocating large tensors is slow.
                 scale = torch.sqrt(v, out=g).add_(epsilon).div_(rate)
                 p.addcdiv_(m, scale, value=-1)

@@ -1,0 +1,1 @@
+"""Classification metrics, calibration and significance tests; numpy and scipy only."""

@@ -1,4 +1,4 @@
-"""Is one run better than another on the same images, and by how much?"""
+"""Paired comparison of runs on the same images: differences of accuracy and their significance."""
 
 from itertools import combinations
 from typing import NamedTuple
@@ -10,7 +10,10 @@ from headstart.metrics.classification_metrics import bootstrap_means
 
 
 class AccuracyDifference(NamedTuple):
-    """Top-1 of the `better` run less that of the `worse`, with its interval and McNemar's p."""
+    """The top-1 accuracy of `better` minus that of `worse`.
+
+    value: the difference. low, high: its confidence interval. p_value: of McNemar's exact test.
+    """
 
     better: str
     worse: str
@@ -20,32 +23,38 @@ class AccuracyDifference(NamedTuple):
     p_value: float
 
 
-def mcnemar(a_right: np.ndarray, b_right: np.ndarray) -> float:
-    """The two-sided p of McNemar's exact test for [N] bool: are both equally often right alone?
+def mcnemar_p_value(a_correct: np.ndarray, b_correct: np.ndarray) -> float:
+    """Returns the two-sided p-value of McNemar's exact test for two runs.
 
-    Under that hypothesis the images that only one gets right are tosses of a fair coin.
+    The hypothesis is that an image which only one of the two runs classifies correctly is equally
+    likely to be either run's, as in tosses of a fair coin.
+
+    a_correct, b_correct: [N] bool, whether each run classifies each image correctly.
     """
-    only_a = int(np.sum(a_right & ~b_right))
-    only_b = int(np.sum(b_right & ~a_right))
+    only_a = int(np.sum(a_correct & ~b_correct))
+    only_b = int(np.sum(b_correct & ~a_correct))
     return min(1.0, 2 * float(bdtr(min(only_a, only_b), only_a + only_b, 0.5)))
 
 
 def paired_differences(
-    right: dict[str, np.ndarray], confidence: float, resamples: int, seed: int
+    correct: dict[str, np.ndarray], confidence: float, resamples: int, seed: int
 ) -> list[AccuracyDifference]:
-    """Every pair of runs, from what each gets right ([N] bool, the same N images), widest first.
+    """Returns the accuracy difference of every pair of runs, the largest first.
 
-    The interval is the percentile bootstrap of the difference: every resample draws the same
-    images for both runs.
+    The interval is the percentile bootstrap of the difference: each resample draws the same images
+    for both runs.
+
+    correct: for each run [N] bool, whether it classifies each image correctly; all runs have the
+    same N images in the same order.
     """
-    resampled = bootstrap_means(np.stack([*right.values()], axis=1), resamples, seed)
-    columns = dict(zip(right, resampled.T, strict=True))
+    resampled = bootstrap_means(np.stack([*correct.values()], axis=1), resamples, seed)
+    columns = dict(zip(correct, resampled.T, strict=True))
     tail = (1 - confidence) / 2
-    found = []
-    for pair in combinations(right, 2):
-        a, b = sorted(pair, key=lambda run: -right[run].sum())
+    differences = []
+    for pair in combinations(correct, 2):
+        a, b = sorted(pair, key=lambda run: -correct[run].sum())
         low, high = np.quantile(columns[a] - columns[b], [tail, 1 - tail])
-        value = right[a].mean() - right[b].mean()
-        p_value = mcnemar(right[a], right[b])
-        found.append(AccuracyDifference(a, b, float(value), float(low), float(high), p_value))
-    return sorted(found, key=lambda difference: -difference.value)
+        value = correct[a].mean() - correct[b].mean()
+        p_value = mcnemar_p_value(correct[a], correct[b])
+        differences.append(AccuracyDifference(a, b, float(value), float(low), float(high), p_value))
+    return sorted(differences, key=lambda difference: -difference.value)

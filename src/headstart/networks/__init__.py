@@ -1,7 +1,7 @@
-"""The four papers' classification networks, each a file that reads like its paper.
+"""The classification networks of four papers, one paper's network per file.
 
-A network takes normalized float images [B, 3, H, W] and gives logits [B, num_classes]. The files
-import torch alone, and any of them can be copied out and used elsewhere.
+A network takes normalized float images [B, 3, H, W] and returns logits [B, num_classes]. The files
+import nothing but torch and `conv_blocks`, so each can be copied and used elsewhere.
 """
 
 from collections.abc import Callable
@@ -31,4 +31,4 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "vgg19": partial(VGG, layers=19),
     "resnet_lstm": ResNetLSTM,
 }
-"""Constructors by name: (num_classes, dropout=the paper's) -> network."""
+"""Constructors by name: (num_classes, dropout=the paper's rate) -> network."""

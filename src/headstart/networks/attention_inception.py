@@ -12,25 +12,25 @@ Sizes of the full model at 64 px (figure 7), height x width x channels:
     average pooling       1 x  1 x 832
     affine               200
 
-His four results (figure 12) are variants of it:
+The paper's four results (figure 12) are variants of it:
 
     "No Attention", 48.0 %        without the mask and the last reduction
     "Attn-Simple", 46.7 %         without the last reduction
-    "Attn-Reduction", 32.7 %      the whole
+    "Attn-Reduction", 32.7 %      the full model
     "No Attention Extra", 48.2 %  "No Attention" with two affine layers at the end (section 5.4)
 
 Departures from the paper
-    - The sizes fix that reductions are unpadded and how many filters their two convolutional
-      branches have together (64, 192, 512), but not each: they share them equally.
-    - Batch normalization in the reductions' branches is ours. The text names only the ReLU behind
-      the concatenation.
-    - Residual inception: a bottleneck of a quarter of the channels, which each branch keeps. Every
-      convolution is pre-activated as in the residual module.
-    - "Without the attention mask": the trunk's two residual modules stay, F(x) = T(x).
-    - Without the last reduction the residual inception module stays. Section 3.5 leaves both out,
-      section 5 only the reduction.
-    - The hidden width of the two-layer classifier is not given: 512, with ReLU, and dropout before
-      either layer ("the classification layer inputs").
+    - The sizes determine that reductions are unpadded, and how many filters their two convolutional
+      branches have together (64, 192, 512), but not how many each has; here both have half.
+    - Batch normalization in the reductions' branches is our addition. The text names only the ReLU
+      after the concatenation.
+    - The residual inception module has a bottleneck of a quarter of the channels, which each branch
+      keeps. Every convolution is pre-activated, as in the residual module.
+    - "Without the attention mask" is read as F(x) = T(x): the trunk keeps its two residual modules.
+    - Without the last reduction, the residual inception module is kept. Section 3.5 leaves out
+      both, section 5 only the reduction.
+    - The hidden width of the two-layer classifier is not given. Here it is 512, with ReLU, and
+      dropout before each of the two layers ("the classification layer inputs").
 """
 
 from collections import OrderedDict
@@ -43,7 +43,8 @@ from torch.nn import functional as F
 class AttentionInception(nn.Module):
     """[B, 3, 64, 64] float -> logits [B, num_classes].
 
-    classifier_hidden: the width between two affine layers; 0 means one layer.
+    attention: whether the soft attention has its mask. last_reduction: whether there is a third
+    reduction. classifier_hidden: hidden width of a two-layer classifier; 0 means one layer.
     """
 
     def __init__(
@@ -57,11 +58,11 @@ class AttentionInception(nn.Module):
         super().__init__()
         layers: list[tuple[str, nn.Module]] = [
             ("convolution", nn.Conv2d(3, 64, 3, padding=1)),
-            ("soft_attention", SoftAttention(64) if attention else trunk(64)),
+            ("soft_attention", SoftAttention(64) if attention else make_trunk(64)),
             ("reduction_1", InceptionReduction(64, 128)),
-            ("residual", Residual(128)),
+            ("residual", ResidualModule(128)),
             ("reduction_2", InceptionReduction(128, 320)),
-            ("residual_inception", ResidualInception(320, bottleneck=80)),
+            ("residual_inception", ResidualInceptionModule(320, bottleneck=80)),
         ]
         if last_reduction:
             layers.append(("reduction_3", InceptionReduction(320, 832)))
@@ -69,7 +70,7 @@ class AttentionInception(nn.Module):
         width = 832 if last_reduction else 320
         self.classifier = nn.Sequential(
             nn.Dropout(dropout),
-            *two_affine(width, classifier_hidden, num_classes, dropout)
+            *two_layer_classifier(width, classifier_hidden, num_classes, dropout)
             if classifier_hidden
             else [nn.Linear(width, num_classes)],
         )
@@ -79,13 +80,16 @@ class AttentionInception(nn.Module):
         return self.classifier(features.mean((2, 3)))
 
 
-def two_affine(inputs: int, hidden: int, outputs: int, dropout: float) -> list[nn.Module]:
-    """Section 5.4's classifier."""
+def two_layer_classifier(inputs: int, hidden: int, outputs: int, dropout: float) -> list[nn.Module]:
+    """Returns the layers of the two-layer classifier of section 5.4."""
     return [nn.Linear(inputs, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, outputs)]
 
 
 def bn_relu_conv(inputs: int, outputs: int, kernel: int) -> nn.Sequential:
-    """The pre-activated trio of section 3.1; keeps the size."""
+    """Returns the pre-activated convolution of section 3.1, which keeps height and width.
+
+    [B, inputs, H, W] -> [B, outputs, H, W].
+    """
     return nn.Sequential(
         nn.BatchNorm2d(inputs),
         nn.ReLU(),
@@ -93,8 +97,8 @@ def bn_relu_conv(inputs: int, outputs: int, kernel: int) -> nn.Sequential:
     )
 
 
-class Residual(nn.Module):
-    """F(x) = x + H(x), H two pre-activated 3x3 convolutions (section 3.1)."""
+class ResidualModule(nn.Module):
+    """F(x) = x + H(x), where H is two pre-activated 3x3 convolutions (section 3.1)."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -106,8 +110,12 @@ class Residual(nn.Module):
         return x + self.residual(x)
 
 
-class ResidualInception(nn.Module):
-    """x plus 1x1, 3x3 and double 3x3 branches behind a bottleneck, brought back by 1x1 (3.2)."""
+class ResidualInceptionModule(nn.Module):
+    """F(x) = x + H(x), where H has inception branches (section 3.2).
+
+    The branches are a 1x1, a 3x3 and a double 3x3 convolution, each after a bottleneck; a 1x1
+    convolution of their concatenation restores the number of channels.
+    """
 
     def __init__(self, channels: int, bottleneck: int):
         super().__init__()
@@ -130,7 +138,8 @@ class ResidualInception(nn.Module):
 class InceptionReduction(nn.Module):
     """[B, inputs, H, W] -> [B, outputs, (H - 1) // 2, (W - 1) // 2] (section 3.3).
 
-    Side by side: max pooling, a 3x3 convolution of stride 2, and two 3x3, the second of stride 2.
+    Three parallel branches: max pooling, a 3x3 convolution of stride 2, and two 3x3 convolutions,
+    the second of stride 2.
     """
 
     def __init__(self, inputs: int, outputs: int):
@@ -152,19 +161,22 @@ class InceptionReduction(nn.Module):
         return F.relu(torch.cat([pooled, self.branch3x3(x), self.branch3x3dbl(x)], dim=1))
 
 
-def trunk(channels: int) -> nn.Sequential:
-    """T(x): two consecutive residual modules (section 3.4)."""
-    return nn.Sequential(Residual(channels), Residual(channels))
+def make_trunk(channels: int) -> nn.Sequential:
+    """Returns T(x), two consecutive residual modules (section 3.4)."""
+    return nn.Sequential(ResidualModule(channels), ResidualModule(channels))
 
 
 class SoftAttention(nn.Module):
-    """F(x) = (1 + M(x)) * T(x), M an hourglass that ends in (0, 1) (section 3.4, figure 4)."""
+    """F(x) = (1 + M(x)) * T(x), where the mask M is an hourglass (section 3.4, figure 4).
+
+    The mask's values are in (0, 1).
+    """
 
     def __init__(self, channels: int):
         super().__init__()
-        self.trunk = trunk(channels)
+        self.trunk = make_trunk(channels)
         self.hourglass = nn.Sequential(
-            nn.AvgPool2d(2), Residual(channels), nn.AvgPool2d(2), Residual(channels)
+            nn.AvgPool2d(2), ResidualModule(channels), nn.AvgPool2d(2), ResidualModule(channels)
         )
 
     def forward(self, x: Tensor) -> Tensor:

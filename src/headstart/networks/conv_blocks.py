@@ -1,4 +1,4 @@
-"""The layer that the papers' networks share."""
+"""The convolutional block that several of the papers' networks use."""
 
 from torch import nn
 
@@ -6,10 +6,10 @@ from torch import nn
 def conv_bn_relu(
     inputs: int, outputs: int, kernel: int | tuple[int, int], stride: int = 1
 ) -> nn.Sequential:
-    """Convolution, batch normalization, ReLU.
+    """Returns a convolution with batch normalization and ReLU.
 
-    [B, inputs, H, W] -> [B, outputs, H/stride, W/stride]. Padded so that only `stride` changes the
-    size; without the bias that normalization would undo.
+    [B, inputs, H, W] -> [B, outputs, H/stride, W/stride]: padded so that only `stride` changes the
+    size. The convolution has no bias, because batch normalization would cancel it.
     """
     height, width = kernel if isinstance(kernel, tuple) else (kernel, kernel)
     return nn.Sequential(

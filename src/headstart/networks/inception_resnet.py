@@ -2,19 +2,20 @@
 
 Inception-ResNet-v2 (Szegedy et al. 2016, figures 3, 7, 16, 17) cut down for crops of 56 px: a stem
 with parallel convolutions, n modules A, one reduction, 2n modules B, average pooling, dropout 0.5
-and one affine layer; batch normalization behind every convolution; residuals scaled by 0.1.
+and one affine layer; batch normalization after every convolution; residuals scaled by 0.1.
 
 Parameters: 8.3 M in the paper, and 8.3 M here with n = 2 and 200 classes.
 
 Departures from the paper
-    - Figure 3 is not in the text. Modules A and B and the stem have Inception-ResNet-v2's filters,
-      which its remark on "1154x1x1" and "64x3x3" filters confirms. n = 2 is the only depth near
-      8.3 M.
+    - The paper's text doesn't describe figure 3. Modules A and B and the stem have the filters of
+      Inception-ResNet-v2, which the paper's remark on "1154x1x1" and "64x3x3" filters confirms.
+      n = 2 is the only depth near 8.3 M parameters.
     - The reduction's double branch has 192 and 208 filters before its last convolution (v2: 256
-      and 256), chosen to meet the count; its last convolutions have 384 and 386, which makes the
-      depth of 1154 that the paper names.
-    - The stem's first convolution does not stride and all are padded, so that 56 px become 14, and
-      modules B see 7: Inception-ResNet-v2's 35 and 17 would leave nothing of so small an image.
+      and 256), chosen to match the parameter count; the last convolutions of the two branches have
+      384 and 386 filters, which gives the depth of 1154 that the paper names.
+    - The stem's first convolution has stride 1 and all are padded, so images of 56 px become maps
+      of 14 px for modules A and 7 px for modules B. The strides of Inception-ResNet-v2, whose maps
+      have 35 and 17 px, would reduce so small an image to nothing.
 """
 
 import torch
@@ -25,7 +26,10 @@ from headstart.networks.conv_blocks import conv_bn_relu
 
 
 class InceptionResNet(nn.Module):
-    """[B, 3, 56, 56] float -> logits [B, num_classes]."""
+    """[B, 3, 56, 56] float -> logits [B, num_classes].
+
+    n: number of modules A, and half the number of modules B. residual_scale: factor of residuals.
+    """
 
     def __init__(
         self, num_classes: int, dropout: float = 0.5, n: int = 2, residual_scale: float = 0.1
@@ -46,32 +50,35 @@ class InceptionResNet(nn.Module):
 
 
 class Stem(nn.Module):
-    """[B, 3, H, W] -> [B, 384, H/4, W/4]: three times two ways side by side."""
+    """[B, 3, H, W] -> [B, 384, H/4, W/4], with two parallel branches in three places."""
 
     def __init__(self):
         super().__init__()
         self.entry = nn.Sequential(
             conv_bn_relu(3, 32, 3), conv_bn_relu(32, 32, 3), conv_bn_relu(32, 64, 3)
         )
-        self.halve_1 = conv_bn_relu(64, 96, 3, stride=2)
-        self.small = nn.Sequential(conv_bn_relu(160, 64, 1), conv_bn_relu(64, 96, 3))
-        self.large = nn.Sequential(
+        self.downsample_1 = conv_bn_relu(64, 96, 3, stride=2)
+        self.branch3x3 = nn.Sequential(conv_bn_relu(160, 64, 1), conv_bn_relu(64, 96, 3))
+        self.branch7x7 = nn.Sequential(
             conv_bn_relu(160, 64, 1),
             conv_bn_relu(64, 64, (7, 1)),
             conv_bn_relu(64, 64, (1, 7)),
             conv_bn_relu(64, 96, 3),
         )
-        self.halve_2 = conv_bn_relu(192, 192, 3, stride=2)
+        self.downsample_2 = conv_bn_relu(192, 192, 3, stride=2)
 
     def forward(self, images: Tensor) -> Tensor:
         x = self.entry(images)  # [B, 64, 56, 56]
-        x = torch.cat([halve(x), self.halve_1(x)], dim=1)  # [B, 160, 28, 28]
-        x = torch.cat([self.small(x), self.large(x)], dim=1)  # [B, 192, 28, 28]
-        return torch.cat([halve(x), self.halve_2(x)], dim=1)  # [B, 384, 14, 14]
+        x = torch.cat([max_pool(x), self.downsample_1(x)], dim=1)  # [B, 160, 28, 28]
+        x = torch.cat([self.branch3x3(x), self.branch7x7(x)], dim=1)  # [B, 192, 28, 28]
+        return torch.cat([max_pool(x), self.downsample_2(x)], dim=1)  # [B, 384, 14, 14]
 
 
 class ScaledResidual(nn.Module):
-    """ReLU(x + scale * expand(concatenated branches)): the frame of modules A and B."""
+    """ReLU(x + scale * expand(concatenated branches)), the structure of modules A and B.
+
+    concatenated: number of channels of all branches together.
+    """
 
     def __init__(self, channels: int, scale: float, branches: list[nn.Module], concatenated: int):
         super().__init__()
@@ -87,7 +94,7 @@ class ScaledResidual(nn.Module):
 
 
 class ModuleA(ScaledResidual):
-    """Inception-ResNet-A: 1x1, 3x3 and double 3x3."""
+    """Inception-ResNet-A, with 1x1, 3x3 and double 3x3 branches."""
 
     def __init__(self, channels: int, scale: float):
         branches: list[nn.Module] = [
@@ -101,7 +108,7 @@ class ModuleA(ScaledResidual):
 
 
 class ModuleB(ScaledResidual):
-    """Inception-ResNet-B: 1x1, and 7x7 as 1x7 and 7x1."""
+    """Inception-ResNet-B, with a 1x1 branch and a 7x7 branch factorized into 1x7 and 7x1."""
 
     def __init__(self, channels: int, scale: float):
         branches: list[nn.Module] = [
@@ -116,7 +123,7 @@ class ModuleB(ScaledResidual):
 
 
 class Reduction(nn.Module):
-    """[B, inputs, H, W] -> [B, inputs + 770, H/2, W/2]."""
+    """Inception-ResNet's reduction: [B, inputs, H, W] -> [B, inputs + 770, H/2, W/2]."""
 
     def __init__(self, inputs: int):
         super().__init__()
@@ -128,8 +135,9 @@ class Reduction(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.cat([halve(x), self.branch3x3(x), self.branch3x3dbl(x)], dim=1)
+        return torch.cat([max_pool(x), self.branch3x3(x), self.branch3x3dbl(x)], dim=1)
 
 
-def halve(x: Tensor) -> Tensor:
+def max_pool(x: Tensor) -> Tensor:
+    """Halves the size of x [B, C, H, W] by max pooling."""
     return F.max_pool2d(x, 3, stride=2, padding=1)

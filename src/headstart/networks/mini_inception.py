@@ -5,13 +5,13 @@ and 10), fewer and narrower, for images of 64 px: no side classifier, batch norm
 every ReLU, and dropout only in the "Regularized" run (0.2; the "Baseline" has none).
 
 Departures from the paper
-    - Its figure 3(b), the architecture, is not in the text. The grids of 32, 16 and 8 px are
-      chosen next to Inception-v3's 35, 17 and 8, which makes the stem halve the image once.
-    - Number of layers: the stem has 3 convolutions (Inception-v3: 6); 2, 2 and 1 layers of types 1,
-      2 and 3 (3, 4 and 2). "Shallower", each grid still with its own type.
-    - Number of filters: half of Inception-v3's, branch by branch ("narrower").
-    - Both reductions are the "inception dim" layer of figure 4(d). Inception-v3's second one
-      differs, but the paper names a single design.
+    - The paper's text doesn't describe figure 3(b), the architecture. Grids of 32, 16 and 8 px are
+      the nearest to Inception-v3's 35, 17 and 8, so the stem halves the image once.
+    - Number of layers ("shallower"): the stem has 3 convolutions (Inception-v3: 6), and there are
+      2, 2 and 1 layers of types 1, 2 and 3 (Inception-v3: 3, 4 and 2), still one type per grid.
+    - Number of filters ("narrower"): half of Inception-v3's in every branch.
+    - Both reductions are the "inception dim" layer of figure 4(d). Inception-v3's second reduction
+      differs from its first, but the paper names a single design.
 """
 
 import torch
@@ -33,10 +33,10 @@ class MiniInception(nn.Module):
             nn.MaxPool2d(3, stride=2, padding=1),  # 32 px
             InceptionType1(64, pool_filters=16),  # 128 channels
             InceptionType1(128, pool_filters=32),  # 144
-            InceptionDim(144, once=(144, 192), twice=(32, 48)),  # 16 px, 384
+            InceptionDim(144, branch3x3=(144, 192), branch3x3dbl=(32, 48)),  # 16 px, 384
             InceptionType2(384, bottleneck=64),  # 384
             InceptionType2(384, bottleneck=80),  # 384
-            InceptionDim(384, once=(96, 160), twice=(96, 96)),  # 8 px, 640
+            InceptionDim(384, branch3x3=(96, 160), branch3x3dbl=(96, 96)),  # 8 px, 640
             InceptionType3(640),  # 1024
         )
         self.dropout = nn.Dropout(dropout)
@@ -48,7 +48,7 @@ class MiniInception(nn.Module):
 
 
 class InceptionType1(nn.Module):
-    """Figure 4(a): 1x1, 3x3 and double 3x3 convolutions beside a pooled 1x1. Keeps the size."""
+    """Figure 4(a): 1x1, 3x3, double 3x3 and pooled 1x1 branches; keeps height and width."""
 
     def __init__(self, inputs: int, pool_filters: int):
         super().__init__()
@@ -56,17 +56,17 @@ class InceptionType1(nn.Module):
         self.branch3x3dbl = nn.Sequential(
             conv_bn_relu(inputs, 32, 1), conv_bn_relu(32, 48, 3), conv_bn_relu(48, 48, 3)
         )
-        self.pool = pooled_1x1(inputs, pool_filters)
+        self.branch_pool = pooled_1x1(inputs, pool_filters)
         self.branch1x1 = conv_bn_relu(inputs, 32, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.cat(
-            [self.branch1x1(x), self.branch3x3(x), self.branch3x3dbl(x), self.pool(x)], dim=1
+            [self.branch1x1(x), self.branch3x3(x), self.branch3x3dbl(x), self.branch_pool(x)], dim=1
         )
 
 
 class InceptionType2(nn.Module):
-    """Figure 4(b), n = 7: the n x n kernels of both branches factorised into 1 x n and n x 1."""
+    """Figure 4(b), n = 7: the branches' n x n kernels are factorized into 1 x n and n x 1."""
 
     def __init__(self, inputs: int, bottleneck: int, filters: int = 96, n: int = 7):
         super().__init__()
@@ -82,38 +82,38 @@ class InceptionType2(nn.Module):
             conv_bn_relu(bottleneck, bottleneck, (1, n)),
             conv_bn_relu(bottleneck, filters, (n, 1)),
         )
-        self.pool = pooled_1x1(inputs, filters)
+        self.branch_pool = pooled_1x1(inputs, filters)
         self.branch1x1 = conv_bn_relu(inputs, filters, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.cat(
-            [self.branch1x1(x), self.branch3x3(x), self.branch3x3dbl(x), self.pool(x)], dim=1
+            [self.branch1x1(x), self.branch3x3(x), self.branch3x3dbl(x), self.branch_pool(x)], dim=1
         )
 
 
 class InceptionType3(nn.Module):
-    """Figure 4(c): 1x3 and 3x1 side by side instead of one after the other; 1024 channels."""
+    """Figure 4(c): parallel 1x3 and 3x1 convolutions in the branches; returns 1024 channels."""
 
     def __init__(self, inputs: int):
         super().__init__()
         self.branch3x3 = conv_bn_relu(inputs, 192, 1)
-        self.once_wide = conv_bn_relu(192, 192, (1, 3))
-        self.once_high = conv_bn_relu(192, 192, (3, 1))
+        self.branch3x3_1x3 = conv_bn_relu(192, 192, (1, 3))
+        self.branch3x3_3x1 = conv_bn_relu(192, 192, (3, 1))
         self.branch3x3dbl = nn.Sequential(conv_bn_relu(inputs, 224, 1), conv_bn_relu(224, 192, 3))
-        self.twice_wide = conv_bn_relu(192, 192, (1, 3))
-        self.twice_high = conv_bn_relu(192, 192, (3, 1))
-        self.pool = pooled_1x1(inputs, 96)
+        self.branch3x3dbl_1x3 = conv_bn_relu(192, 192, (1, 3))
+        self.branch3x3dbl_3x1 = conv_bn_relu(192, 192, (3, 1))
+        self.branch_pool = pooled_1x1(inputs, 96)
         self.branch1x1 = conv_bn_relu(inputs, 160, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        once, twice = self.branch3x3(x), self.branch3x3dbl(x)
+        branch3x3, branch3x3dbl = self.branch3x3(x), self.branch3x3dbl(x)
         branches = [
             self.branch1x1(x),
-            self.once_wide(once),
-            self.once_high(once),
-            self.twice_wide(twice),
-            self.twice_high(twice),
-            self.pool(x),
+            self.branch3x3_1x3(branch3x3),
+            self.branch3x3_3x1(branch3x3),
+            self.branch3x3dbl_1x3(branch3x3dbl),
+            self.branch3x3dbl_3x1(branch3x3dbl),
+            self.branch_pool(x),
         ]
         return torch.cat(branches, dim=1)
 
@@ -121,18 +121,19 @@ class InceptionType3(nn.Module):
 class InceptionDim(nn.Module):
     """Figure 4(d): halves the size, [B, inputs, H, W] -> [B, inputs + filters, H/2, W/2].
 
-    once, twice: filters of the 1x1 and of the 3x3 convolutions in either branch.
+    branch3x3, branch3x3dbl: the numbers of filters of the branch's 1x1 convolution and of its 3x3
+    convolutions.
     """
 
-    def __init__(self, inputs: int, once: tuple[int, int], twice: tuple[int, int]):
+    def __init__(self, inputs: int, branch3x3: tuple[int, int], branch3x3dbl: tuple[int, int]):
         super().__init__()
         self.branch3x3 = nn.Sequential(
-            conv_bn_relu(inputs, once[0], 1), conv_bn_relu(*once, 3, stride=2)
+            conv_bn_relu(inputs, branch3x3[0], 1), conv_bn_relu(*branch3x3, 3, stride=2)
         )
         self.branch3x3dbl = nn.Sequential(
-            conv_bn_relu(inputs, twice[0], 1),
-            conv_bn_relu(*twice, 3),
-            conv_bn_relu(twice[1], twice[1], 3, stride=2),
+            conv_bn_relu(inputs, branch3x3dbl[0], 1),
+            conv_bn_relu(*branch3x3dbl, 3),
+            conv_bn_relu(branch3x3dbl[1], branch3x3dbl[1], 3, stride=2),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -141,4 +142,5 @@ class InceptionDim(nn.Module):
 
 
 def pooled_1x1(inputs: int, outputs: int) -> nn.Sequential:
+    """Returns the pooling branch: 3x3 average pooling and a 1x1 convolution; keeps the size."""
     return nn.Sequential(nn.AvgPool2d(3, stride=1, padding=1), conv_bn_relu(inputs, outputs, 1))

@@ -1,19 +1,22 @@
 """Inan, "Exploring Methods on Tiny ImageNet Problem" (2017), section 3 and figure 2.
 
 A pretrained ResNet-18 whose last two stages are read by LSTMs. The channel maps of conv4 (256 of
-14x14) and conv5 (512 of 7x7) are sequences in depth, cut into 4 and 8 of length 64; each of the
-twelve has an LSTM with as many hidden values as a map has pixels (196 and 49); their last hidden
-states, 4 * 196 + 8 * 49 = 1,176 values, go into one affine layer.
+14x14) and conv5 (512 of 7x7) are taken as sequences along the channels, split into 4 and 8 of
+length 64. Each of these twelve sequences has its own LSTM, whose hidden size is the number of
+pixels of a map (196 and 49). Their last hidden states, 4 * 196 + 8 * 49 = 1,176 values, are the
+input of one affine layer.
 
 Departures from the paper
-    - It names ResNet and draws 18 layers; the trunk is He et al.'s ResNet-18, under the parameter
-      names that torchvision and timm use, so that `load_state_dict(weights, strict=False)` on
-      `trunk` takes their pretrained weights.
-    - "We first kept all the convolutional layers constant": their batch normalization as well. How
-      long that phase took, its optimizer and the next phase's are not in the text; the recipes
-      `inan_first`, which ends where tune accuracy is flat, and `inan` are ours.
-    - Sequences are consecutive channels, read in order; the text doesn't say how they are grouped.
-    - Other sizes than 224 px are ours (the hidden sizes follow), as is dropout, off by default.
+    - The paper names ResNet and draws 18 layers. The trunk is He et al.'s ResNet-18 with the
+      parameter names of torchvision and timm, so `trunk.load_state_dict(weights, strict=False)`
+      loads their pretrained weights.
+    - "We first kept all the convolutional layers constant" is taken to include their batch
+      normalization. The paper gives neither the length of that phase nor the optimizers of both
+      phases; the recipes `inan_first`, which ends when tune accuracy stops rising, and `inan` are
+      ours.
+    - A sequence is 64 consecutive channels in order; the paper doesn't say how they are grouped.
+    - Input sizes other than 224 px (the hidden sizes follow from the input size) and dropout, which
+      is off by default, are our additions.
 """
 
 from typing import Self
@@ -23,15 +26,19 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 SEQUENCE_LENGTH = 64
+"""Number of channels per sequence."""
 
 
 class ResNetLSTM(nn.Module):
-    """[B, 3, side, side] float -> logits [B, num_classes]. side: a multiple of 32."""
+    """[B, 3, side, side] float -> logits [B, num_classes].
+
+    side: input size in px, a multiple of 32.
+    """
 
     def __init__(self, num_classes: int, dropout: float = 0.0, side: int = 224):
         super().__init__()
         self.trunk = ResNet18Trunk()
-        maps = [(256, (side // 16) ** 2), (512, (side // 32) ** 2)]
+        maps = [(256, (side // 16) ** 2), (512, (side // 32) ** 2)]  # channels, pixels
         hidden_sizes = [
             pixels for channels, pixels in maps for _ in range(channels // SEQUENCE_LENGTH)
         ]
@@ -40,7 +47,7 @@ class ResNetLSTM(nn.Module):
         self.classifier = nn.Linear(sum(hidden_sizes), num_classes)
 
     def train(self, mode: bool = True) -> Self:
-        """A trunk that doesn't learn stays constant, with the statistics that it came with."""
+        """Sets training mode; a frozen trunk stays in evaluation mode and keeps its statistics."""
         super().train(mode)
         if not any(parameter.requires_grad for parameter in self.trunk.parameters()):
             self.trunk.eval()
@@ -53,10 +60,10 @@ class ResNetLSTM(nn.Module):
             *conv4.flatten(2).split(SEQUENCE_LENGTH, dim=1),
             *conv5.flatten(2).split(SEQUENCE_LENGTH, dim=1),
         ]
-        last = [
+        last_hidden = [
             lstm(sequence)[1][0][0] for lstm, sequence in zip(self.lstms, sequences, strict=True)
         ]
-        return self.classifier(self.dropout(torch.cat(last, dim=1)))  # of [B, 1176]
+        return self.classifier(self.dropout(torch.cat(last_hidden, dim=1)))  # from [B, 1176]
 
 
 class ResNet18Trunk(nn.Module):
@@ -79,7 +86,7 @@ class ResNet18Trunk(nn.Module):
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions beside a shortcut (He et al. 2015, figure 5)."""
+    """ReLU(shortcut(x) + F(x)), where F is two 3x3 convolutions (He et al. 2015, figure 5)."""
 
     def __init__(self, inputs: int, outputs: int, stride: int):
         super().__init__()

@@ -1,4 +1,4 @@
-"""One NVIDIA GPU, the one of this process's rank."""
+"""The GPU runtime: the backbone on one NVIDIA GPU, which the process's local rank selects."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,10 +15,14 @@ from headstart.runtime.normalized_network import NormalizedNetwork, resize_tenso
 
 
 class CUDARuntime:
-    """channels_last; float32 throughout, or convolutions and products in bfloat16.
+    """A backbone on a GPU, in channels_last layout.
 
-    Batches go to the device on a stream of their own and features come back unawaited, through
-    pinned memory (torch keeps and reuses it), so that the device computes meanwhile.
+    It computes entirely in float32, or convolutions and matrix products in bfloat16. Batches are
+    copied to the GPU on a separate stream, and features are copied back asynchronously through
+    pinned memory (which torch keeps and reuses), so that the GPU computes during the copies.
+
+    chunk: the number of images computed at once; smaller than `batch_size` if the GPU's memory is
+    full. For the other attributes and methods see `runtimes.Runtime`.
     """
 
     def __init__(self, backbone: LoadedBackbone, batch_size: int, precision: str) -> None:
@@ -26,11 +30,11 @@ class CUDARuntime:
         self.preprocessing = backbone.preprocessing
         self.provenance = {"precision": precision}
         if precision == "bfloat16":
-            # Kernels of other hardware round otherwise, by more than the canary lets pass.
+            # Other hardware rounds differently, by more than the check of cached rows tolerates.
             self.provenance["device"] = "cuda"
         self.autocast = precision == "bfloat16"
         self.device = own_gpu()
-        self.copies = torch.cuda.Stream(self.device)
+        self.copy_stream = torch.cuda.Stream(self.device)
         network = NormalizedNetwork(backbone.network, self.preprocessing)
         self.network = network.to(self.device).to(memory_format=torch.channels_last)
         size = backbone.preprocessing.input_size
@@ -38,6 +42,11 @@ class CUDARuntime:
 
     @staticmethod
     def check(precision: str) -> None:
+        """Checks that the GPU supports `precision`.
+
+        Raises:
+            UserError: it doesn't.
+        """
         if precision == "int8":
             raise UserError(
                 "precision int8 is for the CPU; set precision to bfloat16, or device to cpu"
@@ -50,36 +59,43 @@ class CUDARuntime:
 
     @torch.inference_mode()
     def submit(self, pixels: np.ndarray) -> Callable[[], np.ndarray]:
-        # Memory is taken when work is queued, not when it is done: this is where it runs out.
-        features, self.chunk = in_chunks(self._features, pixels, self.chunk)
+        """Queues a batch on the GPU; see `runtimes.Runtime.submit`."""
+        # Memory is allocated when work is queued, so this is where it can run out.
+        features, self.chunk = compute_in_chunks(self._features, pixels, self.chunk)
         rows = torch.empty(features.shape, dtype=features.dtype, pin_memory=True)
         rows.copy_(features, non_blocking=True)
-        there = torch.cuda.Event()
-        there.record()
+        copied = torch.cuda.Event()
+        copied.record()
 
         def collect() -> np.ndarray:
-            there.synchronize()
+            copied.synchronize()
             return rows.numpy()
 
         return collect
 
     def _features(self, pixels: np.ndarray) -> torch.Tensor:
-        """Features [b, D] of images [b, s, s, 3], on the device, queued."""
-        computing = torch.cuda.current_stream()
-        with torch.cuda.stream(self.copies):
+        """Queues the computation of images [b, s, s, 3]; returns features [b, D] on the GPU."""
+        compute_stream = torch.cuda.current_stream()
+        with torch.cuda.stream(self.copy_stream):
             x = torch.from_numpy(pixels).pin_memory().to(self.device, non_blocking=True)
-        computing.wait_stream(self.copies)
-        x.record_stream(computing)  # its memory is not free for the next copy before that
-        # Rounded to whole pixel values, as the CPU's uint8 resize gives them.
+        compute_stream.wait_stream(self.copy_stream)
+        x.record_stream(compute_stream)  # the next copy must not reuse its memory before that
+        # Rounded to whole pixel values, as the uint8 resize on the CPU does.
         x = resize_tensor(x.permute(0, 3, 1, 2).float(), self.preprocessing).round().clamp(0, 255)
-        with exact(), torch.autocast("cuda", torch.bfloat16, enabled=self.autocast):
+        with (
+            full_float32_precision(),
+            torch.autocast("cuda", torch.bfloat16, enabled=self.autocast),
+        ):
             return self.network(x.permute(0, 2, 3, 1))
 
 
 @contextmanager
-def exact() -> Iterator[None]:
-    """float32 is computed as such; torch's default for convolutions is TF32, whose error is that of
-    half precision. torch has this setting for the whole process: it is put back afterwards."""
+def full_float32_precision() -> Iterator[None]:
+    """Computes float32 in full precision inside the context.
+
+    torch's default for convolutions is TF32, whose rounding error is that of half precision. The
+    setting applies to the whole process and is restored on exit.
+    """
     backends: Any = torch.backends
     settings = (backends.cudnn.conv, backends.cuda.matmul)
     before = [setting.fp32_precision for setting in settings]
@@ -92,13 +108,15 @@ def exact() -> Iterator[None]:
             setting.fp32_precision = value
 
 
-def in_chunks(
+def compute_in_chunks(
     compute: Callable[[np.ndarray], torch.Tensor], batch: np.ndarray, chunk: int
 ) -> tuple[torch.Tensor, int]:
-    """compute(batch), in chunks that are halved whenever memory runs out; and the last size.
+    """Computes a batch in chunks, halving the chunk size whenever the GPU's memory runs out.
+
+    Returns the features of the whole batch, and the chunk size that fitted.
 
     Raises:
-        UserError: not even one image at a time fits.
+        UserError: not even a single image fits.
     """
     while True:
         try:
@@ -107,7 +125,8 @@ def in_chunks(
         except torch.OutOfMemoryError:
             if chunk == 1:
                 raise UserError(
-                    "one image doesn't fit the GPU's memory; lower input_size"
+                    "one image doesn't fit into the GPU's memory; lower the backbone's input_size "
+                    "in zoo"
                 ) from None
             chunk //= 2
-            tqdm.write(f"the GPU's memory is full: going on with {chunk} images at a time")
+            tqdm.write(f"the GPU's memory is full: continuing with {chunk} images at a time")

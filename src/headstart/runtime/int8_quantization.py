@@ -1,7 +1,8 @@
-"""int8: a network quantized after its training, by NNCF, for OpenVINO; made once and kept.
+"""Post-training quantization to int8 by NNCF for OpenVINO; the result is cached.
 
-It is calibrated on crops of the embedded photographs, never on the images to extract: so the
-quantized network is a function of the backbone alone, and adding images leaves cached rows valid.
+The network is calibrated on crops of the embedded photographs, never on the images to extract. The
+quantized network therefore depends on the backbone alone, and cached rows stay valid when images
+are added.
 """
 
 from hashlib import sha256
@@ -24,65 +25,69 @@ from headstart.core.errors import UserError
 from headstart.core.sample_photographs import PHOTOGRAPHS, photograph
 from headstart.runtime.normalized_network import NormalizedNetwork, resize_pixels
 
-CROPS = 300
-"""Images to calibrate on: NNCF's own default."""
+CALIBRATION_CROPS = 300
+"""Number of images to calibrate on, NNCF's default."""
 
 CROP_SIDES = (0.15, 1.0)
-"""Over the photograph's shorter side. Whole scenes and close-ups: with 64-px patches alone,
-MobileNetV2's median cosine with float32 was 0.986 instead of 0.994."""
+"""Range of a crop's side relative to the photograph's shorter side, from close-ups to whole scenes.
+With 64-px patches alone, MobileNetV2's median cosine similarity with float32 was 0.986 instead of
+0.994."""
 
-GRAPH = "graph.xml"
+GRAPH_FILE = "graph.xml"
 
 
 def quantize(backbone: LoadedBackbone) -> tuple[openvino.Model, str]:
-    """The network of int8 layers, from [B, S, S, 3] uint8 to [B, D], any B; and its digest.
+    """Returns the quantized network, [B, S, S, 3] uint8 -> [B, D] for any B, and its digest.
 
-    It is kept below the cache's root, its weights in a file that their SHA-256 names.
+    The network is cached: it is quantized at the first call and read from the cache afterwards. The
+    digest is the SHA-256 of the weights, and the name of their file.
 
     Raises:
-        UserError: the cache can't be written to, or the network takes batches of one size only.
+        UserError: the cache can't be written to, or the network accepts batches of one size only.
     """
-    crops = _crops()
-    described = {
+    crops = _calibration_crops()
+    provenance = {
         **backbone.provenance,
         "calibration": sha256(b"".join(crop.tobytes() for crop in crops)).hexdigest(),
         **{library: version(library) for library in ("nncf", "openvino")},
     }
-    folder = cache_root() / QUANTIZED / cache_name(described, "int8")
+    folder = cache_root() / QUANTIZED / cache_name(provenance, "int8")
     ensure_dir(folder)
     with FileLock(folder / "lock"):
-        if not (weights := _sound_weights(folder)):
-            for unfinished in folder.glob(".*.tmp"):  # by a process that was killed
+        if not (weights := _valid_weights(folder)):
+            for unfinished in folder.glob(".*.tmp"):  # left by a killed process
                 rmtree(unfinished)
-            tqdm.write(f"quantizing {backbone.provenance['architecture']}, once for all datasets")
+            tqdm.write(f"quantizing {backbone.provenance['architecture']} (once, for all datasets)")
             weights = _save(_quantize(backbone, crops), folder)
-        return openvino.Core().read_model(folder / GRAPH, weights), weights.stem
+        return openvino.Core().read_model(folder / GRAPH_FILE, weights), weights.stem
 
 
 def _quantize(backbone: LoadedBackbone, crops: list[np.ndarray]) -> openvino.Model:
-    import nncf  # an extra, and takes seconds
+    """Returns the network with int8 layers, calibrated on `crops`."""
+    import nncf  # an optional dependency, and importing it takes seconds
 
     size = backbone.preprocessing.input_size
     network = NormalizedNetwork(backbone.network, backbone.preprocessing)
     example = torch.zeros((2, size, size, 3), dtype=torch.uint8)
-    # For any batch size: statistics taken on whole batches would make the result depend on it.
-    batch = ({0: torch.export.Dim("batch")},)
+    # Exported for any batch size and calibrated on single images: statistics of whole batches would
+    # make the result depend on the batch size.
+    dynamic_shapes = ({0: torch.export.Dim("batch")},)
     try:
-        program = torch.export.export(network, (example,), dynamic_shapes=batch)
+        program = torch.export.export(network, (example,), dynamic_shapes=dynamic_shapes)
     except DynamoUserError:
         raise UserError(
-            f"{backbone.provenance['architecture']} can't be quantized, it takes batches of one "
+            f"{backbone.provenance['architecture']} can't be quantized: it accepts batches of one "
             f"size only; set its precision to float32 or bfloat16"
         ) from None
     images = nncf.Dataset(crops, lambda crop: resize_pixels(crop[None], backbone.preprocessing))
     return nncf.quantize(openvino.convert_model(program), images, subset_size=len(crops))
 
 
-def _crops() -> list[np.ndarray]:
-    """Squares [s, s, 3] uint8 of all photographs in turn, the same ones every time."""
+def _calibration_crops() -> list[np.ndarray]:
+    """Returns square crops [s, s, 3] uint8 of all photographs in turn; always the same ones."""
     rng = np.random.default_rng(1)
     crops = []
-    for _, name in zip(range(CROPS), cycle(PHOTOGRAPHS), strict=False):
+    for _, name in zip(range(CALIBRATION_CROPS), cycle(PHOTOGRAPHS), strict=False):
         image = photograph(name)
         side = int(min(image.shape[:2]) * rng.uniform(*CROP_SIDES))
         top, left = (rng.integers(length - side + 1) for length in image.shape[:2])
@@ -91,27 +96,30 @@ def _crops() -> list[np.ndarray]:
 
 
 def _save(model: openvino.Model, folder: Path) -> Path:
-    """Writes graph and weights; returns where the weights are."""
+    """Writes graph and weights to `folder`; returns the path of the weights."""
     with TemporaryDirectory(dir=folder, prefix=".", suffix=".tmp") as unfinished:
-        graph = Path(unfinished) / GRAPH
+        graph = Path(unfinished) / GRAPH_FILE
         try:
             openvino.save_model(model, graph, compress_to_fp16=False)
         except RuntimeError as error:
-            raise UserError(f"can't write to {folder} ({error}); make room, run again") from None
+            raise UserError(
+                f"can't write to {folder} ({error}); free disk space and run again"
+            ) from None
         weights = folder / f"{_digest(graph.with_suffix('.bin'))}.bin"
         graph.with_suffix(".bin").replace(weights)
-        graph.replace(folder / GRAPH)
+        graph.replace(folder / GRAPH_FILE)
     return weights
 
 
-def _sound_weights(folder: Path) -> Path | None:
-    """The weights' file if the graph is there and they are what was written; others are removed."""
+def _valid_weights(folder: Path) -> Path | None:
+    """Returns the file of the weights if it is undamaged and has its graph; removes other files."""
     for weights in folder.glob("*.bin"):
-        if (folder / GRAPH).exists() and _digest(weights) == weights.stem:
+        if (folder / GRAPH_FILE).exists() and _digest(weights) == weights.stem:
             return weights
         weights.unlink()
     return None
 
 
 def _digest(path: Path) -> str:
+    """Returns the SHA-256 of a file."""
     return sha256(path.read_bytes()).hexdigest()

@@ -1,4 +1,4 @@
-"""What every device runs: a resize, and the network behind its normalization."""
+"""The steps that all runtimes share: resizing, normalization and the network."""
 
 import numpy as np
 import torch
@@ -10,7 +10,11 @@ from headstart.core.errors import UserError
 
 
 class NormalizedNetwork(nn.Module):
-    """The network behind its normalization: [B, S, S, 3] uint8 to [B, D] float32."""
+    """Normalization followed by the network: [B, S, S, 3] uint8 -> [B, D] float32.
+
+    Raises:
+        UserError: in `forward`, if the network doesn't return one vector per image.
+    """
 
     scale: torch.Tensor
     shift: torch.Tensor
@@ -39,13 +43,16 @@ class NormalizedNetwork(nn.Module):
 
 
 def resize_pixels(pixels: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
-    """Images [B, s, s, 3] uint8 at the size that the network takes: [B, S, S, 3] uint8."""
+    """Returns images [B, s, s, 3] uint8 at the network's input size: [B, S, S, 3] uint8."""
     x = torch.from_numpy(pixels).permute(0, 3, 1, 2)  # [B, 3, s, s] uint8, channels_last
     return resize_tensor(x, preprocessing).permute(0, 2, 3, 1).contiguous().numpy()
 
 
 def resize_tensor(x: torch.Tensor, preprocessing: Preprocessing) -> torch.Tensor:
-    """[B, 3, s, s] to [B, 3, S, S]; antialiased, which matters where it makes smaller."""
+    """Returns images [B, 3, s, s] at the network's input size: [B, 3, S, S] of the same dtype.
+
+    Antialiasing matters only for images that become smaller.
+    """
     size = preprocessing.input_size
     if x.shape[-1] == size:
         return x

@@ -1,4 +1,4 @@
-"""The CPU: OpenVINO's compiled graph."""
+"""The CPU runtime: the backbone as a graph that OpenVINO compiled."""
 
 import os
 from collections.abc import Callable
@@ -14,13 +14,17 @@ from headstart.core.errors import UserError
 from headstart.runtime.int8_quantization import quantize
 from headstart.runtime.normalized_network import NormalizedNetwork, resize_pixels
 
-HINTS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}
-"""OpenVINO's names for what is computed in, in int8 for what isn't quantized. Without a hint,
-machines with bfloat16 units would compute in less than float32."""
+INFERENCE_PRECISION_HINTS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}
+"""OpenVINO's names for the precisions; for int8, the precision of the layers that aren't quantized.
+Without a hint, OpenVINO would compute in bfloat16 on machines that support it."""
 
 
 class CPURuntime:
-    """All cores, or this process's share of them where torchrun started several."""
+    """A backbone on the CPU, on all cores.
+
+    If torchrun started several processes, each uses an equal share of the cores.
+    For attributes and methods see `runtimes.Runtime`.
+    """
 
     def __init__(self, backbone: LoadedBackbone, batch_size: int, precision: str) -> None:
         self.batch_size = batch_size
@@ -36,17 +40,23 @@ class CPURuntime:
             example = torch.zeros(shape, dtype=torch.uint8)
             model = _convert(network, example, backbone)
         if precision == "bfloat16":
-            # Kernels of other hardware round otherwise, by more than the canary lets pass.
+            # Other hardware rounds differently, by more than the check of cached rows tolerates.
             self.provenance["device"] = "cpu"
-        settings = {"INFERENCE_PRECISION_HINT": HINTS[precision]}
-        if neighbors := int(os.environ.get("LOCAL_WORLD_SIZE", 1)) - 1:
-            threads = max(1, (os.cpu_count() or 1) // (neighbors + 1))
+        settings = {"INFERENCE_PRECISION_HINT": INFERENCE_PRECISION_HINTS[precision]}
+        processes = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+        if processes > 1:
+            threads = max(1, (os.cpu_count() or 1) // processes)
             settings["INFERENCE_NUM_THREADS"] = str(threads)
         self.compiled = openvino.compile_model(model, "CPU", settings)
         self.width = self.compiled.output(0).shape[1]
 
     @staticmethod
     def check(precision: str) -> None:
+        """Checks that this CPU and the installation support `precision`.
+
+        Raises:
+            UserError: they don't.
+        """
         if precision == "bfloat16" and not supports_bfloat16(torch.device("cpu")):
             raise UserError(
                 "precision bfloat16 needs a CPU with AVX512-BF16 or AMX-BF16, and this one has "
@@ -56,7 +66,7 @@ class CPURuntime:
             raise UserError("precision int8 needs NNCF; install it with `uv sync --extra int8`")
 
     def submit(self, pixels: np.ndarray) -> Callable[[], np.ndarray]:
-        """Computes at once: there is no other device that could wait for the cores."""
+        """Computes the features immediately; the CPU has nothing to do at the same time."""
         features = self.compiled(resize_pixels(pixels, self.preprocessing))[0]
         return lambda: features
 

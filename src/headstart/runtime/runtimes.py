@@ -1,7 +1,8 @@
-"""Runtimes: a loaded backbone put on a device, from uint8 pixels to float32 features.
+"""Runtimes: a loaded backbone on a device, from uint8 pixels to float32 features.
 
-Resizing happens here, on the device where that is a GPU: what interpolation invents is never
-stored. Batches have one fixed size: a row's bits must not depend on what it was computed beside.
+Images are resized here, on the GPU if there is one, so enlarged images are never stored. All
+batches have the same size, because an image's features must not depend, not even in their last
+bits, on the other images in the batch.
 """
 
 from collections.abc import Callable
@@ -18,14 +19,15 @@ RUNTIMES = {"cpu": CPURuntime, "cuda": CUDARuntime}
 
 
 Future = Callable[[], np.ndarray]
-"""A batch that a device works on; called, it waits for the features and returns them."""
+"""A batch in computation; calling it waits for the features [B, D] float32 and returns them."""
 
 
 class Runtime(Protocol):
     """A backbone on a device.
 
-    batch_size: the number of images in a batch. width: D, of its features. provenance:
-    plain JSON, its `precision` and whatever else of it determines features beside the backbone.
+    batch_size: B, the number of images in a batch. width: D, the number of features per image.
+    provenance: plain JSON; its `precision` and everything else that determines the features, apart
+    from the backbone.
     """
 
     batch_size: int
@@ -33,10 +35,12 @@ class Runtime(Protocol):
     provenance: dict[str, Any]
 
     def submit(self, pixels: np.ndarray) -> Future:
-        """Begins a batch, images [B, s, s, 3] uint8 for any s: its features [B, D] float32 pend.
+        """Starts computing a batch; the returned future gives its features [B, D] float32.
 
-        A GPU copies one batch while it computes another, if that was submitted before the first
-        was asked for.
+        A GPU copies one batch while it computes another, provided that the next batch is submitted
+        before the future of the previous one is called.
+
+        pixels: [B, s, s, 3] uint8, for any s.
         """
         ...
 
@@ -44,28 +48,30 @@ class Runtime(Protocol):
 def start_runtime(
     backbone: LoadedBackbone, device: str, batch_size: int, precision: str = "float32"
 ) -> Runtime:
-    """The runtime for `device`: `cpu`, `cuda`, or `auto` for a GPU where there is one.
+    """Returns a runtime of `backbone` on a device.
 
-    precision: `float32`, `bfloat16` or `int8`, what is computed in; features are float32 always.
+    device: `cpu`, `cuda`, or `auto` for a GPU if there is one. precision: `float32`, `bfloat16` or
+    `int8`, used for the computation; the features are always float32.
 
     Raises:
-        UserError: as `check`; or the network doesn't give one vector an image.
+        UserError: the device or the precision isn't available (see `check_runtime`), or the network
+            doesn't return one vector per image.
     """
     check_runtime(device, precision)
     return RUNTIMES[resolve_device(device).type](backbone, batch_size, precision)
 
 
 def check_runtime(device: str, precision: str) -> None:
-    """Finds out at once whether there is such a device, and computes in that precision.
+    """Checks that the device exists and supports the precision, without loading a backbone.
 
     Raises:
-        UserError: it isn't so.
+        UserError: there is no such device, or it doesn't support the precision.
     """
     RUNTIMES[resolve_device(device).type].check(precision)
 
 
 def extract_array(runtime: Runtime, images: np.ndarray) -> np.ndarray:
-    """The features [n, D] of any number of images [n, s, s, 3], in as few batches as it takes."""
+    """Returns the features [N, D] float32 of any number of images [N, s, s, 3] uint8."""
     size = runtime.batch_size
     starts = range(0, len(images), size)
     batches = [runtime.submit(pad_batch(images[i : i + size], size))() for i in starts]
@@ -73,5 +79,5 @@ def extract_array(runtime: Runtime, images: np.ndarray) -> np.ndarray:
 
 
 def pad_batch(images: np.ndarray, size: int) -> np.ndarray:
-    """A batch of `size` images: the last of a kind may be fewer, and its last image is repeated."""
+    """Returns a batch of exactly `size` images, repeating the last one of `images` as needed."""
     return np.pad(images, ((0, size - len(images)), (0, 0), (0, 0), (0, 0)), mode="edge")

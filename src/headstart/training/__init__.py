@@ -1,0 +1,1 @@
+"""Training whole networks: one loop for training from scratch and for fine-tuning."""

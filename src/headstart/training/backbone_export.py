@@ -1,4 +1,4 @@
-"""Making a network that was trained from scratch a backbone that comes with the project."""
+"""Exports a network that was trained from scratch as a backbone bundled with the project."""
 
 from pathlib import Path
 from typing import Any
@@ -14,41 +14,45 @@ from headstart.training.training_jobs import load_model
 
 
 def export_backbone(model: Path, folder: Path) -> tuple[Path, dict[str, Any]]:
-    """Writes `<folder>/<architecture>.safetensors`, float16 weights without the classifier, and
-    their digest beside them, `<architecture>.sha256`.
+    """Writes a trained network's weights as a bundled backbone.
 
-    model: model.safetensors of train_scratch. Returns the file and the entry of `zoo` that goes
-    with it: what the network saw of pixels in training must be what extraction shows it.
+    `<folder>/<architecture>.safetensors` holds the weights in float16, without the classifier, and
+    `<folder>/<architecture>.sha256` their digest. Returns the path of the weights and the entry of
+    `zoo` for the backbone, whose preprocessing is that of the training.
+
+    model: the model.safetensors of a run of train_scratch.
 
     Raises:
-        UserError: it isn't such a file, or its network isn't one of timm's.
+        UserError: `model` isn't such a file, or its network isn't one of timm's.
     """
     try:
         saved = load_model(model)
-        chosen = saved.identity["scratch"]
+        network_config = saved.identity["scratch"]
     except (UserError, KeyError):
         raise UserError(
             f"{model} isn't a network that train_scratch trained; name one of its runs"
         ) from None
-    if chosen["network"] != "timm":
-        raise UserError(f"{chosen['network']} is no network of timm's, so it can't be a backbone")
-    model_args = dict(chosen["arguments"])
+    if network_config["network"] != "timm":
+        raise UserError(
+            f"{network_config['network']} is no network of timm's, so it can't be a backbone"
+        )
+    model_args = dict(network_config["arguments"])
     architecture = model_args.pop("architecture")
     with torch.device("meta"):
         extractor = timm.create_model(architecture, num_classes=0, **model_args)
-    kept = {name: saved.weights[name] for name in extractor.state_dict()}
-    halved = {name: w.half() if w.is_floating_point() else w for name, w in kept.items()}
+    weights = {name: saved.weights[name] for name in extractor.state_dict()}
+    halves = {name: w.half() if w.is_floating_point() else w for name, w in weights.items()}
     path = folder / f"{architecture}.safetensors"
     with atomic_path(path) as unfinished:
-        unfinished.write_bytes(save(halved))
+        unfinished.write_bytes(save(halves))
     write_text(path.with_suffix(".sha256"), digest_line(path))
     entry = {
         "architecture": architecture,
         "model_args": model_args,
         "weights": "bundled",
-        "input_size": saved.input.side,
+        "input_size": saved.input_spec.side,
         "interpolation": "bilinear",
-        "mean": [round(value, 4) for value in saved.input.mean],
-        "std": [round(value, 4) for value in saved.input.std],
+        "mean": [round(value, 4) for value in saved.input_spec.mean],
+        "std": [round(value, 4) for value in saved.input_spec.std],
     }
     return path, entry

@@ -1,9 +1,10 @@
-"""Several processes that train one network together; one alone notices nothing of this file.
+"""Training one network with several processes; in a single process these functions change nothing.
 
-torchrun starts them and torch's DistributedDataParallel averages their gradients. Every process
-has the whole of train, draws the whole batch's random numbers and goes on with its share of the
-batch, and batch normalization sees the batches whole. So the curve is that of one process, up to
-rounding and to dropout, whose masks are each process's own.
+torchrun starts the processes and torch's DistributedDataParallel averages their gradients. Every
+process holds all of train, draws the random numbers of the whole batch and continues with its shard
+of the batch; batch normalization uses the statistics of the whole batch. The training curve
+therefore equals that of a single process, except for rounding and for dropout, whose masks each
+process draws itself.
 """
 
 from collections.abc import Iterator
@@ -25,7 +26,9 @@ from headstart.core.torchrun import launched_by_torchrun
 
 @contextmanager
 def process_group(device: torch.device) -> Iterator[torch.device]:
-    """With the other processes, where torchrun started this one; gives the device that is its own.
+    """Joins the process group if torchrun started this process; yields the process's device.
+
+    device: the device's kind; with several processes on one host, each gets a GPU of its own.
 
     Raises:
         UserError: the host has fewer GPUs than processes.
@@ -44,51 +47,63 @@ def process_group(device: torch.device) -> Iterator[torch.device]:
 
 
 def rank() -> int:
+    """Returns the index of this process in the group; 0 for a single process."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
 def world_size() -> int:
-    """How many processes there are."""
+    """Returns the number of processes."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
 def is_main() -> bool:
-    """Whether this process is the one that writes files and shows bars."""
+    """Returns whether this process is the one that writes files and shows progress bars."""
     return rank() == 0
 
 
 def barrier() -> None:
-    """Until all processes are here."""
+    """Waits until all processes have called it."""
     if world_size() > 1:
         dist.barrier()
 
 
 @contextmanager
 def main_process_lock(path: Path) -> Iterator[None]:
-    """The lock at `path`, held by the first process for all; the others wait until it has it."""
+    """Holds the lock at `path` in the main process; the others wait until it is acquired."""
     with FileLock(path) if is_main() else nullcontext():
         barrier()
         yield
 
 
 def check_batch_shards(batch_size: int, parts: int) -> None:
-    """Raises UserError where a batch in `parts` has no equal shares, so that means of means lie."""
+    """Checks that all processes get equal shards of each of the batch's `parts`.
+
+    Otherwise the averaged gradients would be biased.
+
+    parts: number of parts that a batch is split into for gradient accumulation.
+
+    Raises:
+        UserError: the shards aren't equal.
+    """
     processes = world_size()
     if processes > 1 and batch_size % (processes * parts):
         raise UserError(
-            f"a batch of {batch_size} images in {parts} parts can't be shared equally by "
+            f"a batch of {batch_size} images in {parts} parts can't be divided equally among "
             f"{processes} processes; set the recipe's batch_size to a multiple of "
             f"{processes * parts}, or start another number of processes"
         )
 
 
 def local_shard(batch: Tensor) -> Tensor:
-    """This process's rows of [B, ...]. Every n-th: of each of `accumulate` parts as many."""
+    """Returns this process's rows of a batch [B, ...].
+
+    These are every n-th row, so each part of an accumulated batch has the same number of them.
+    """
     return batch[rank() :: world_size()]
 
 
 def all_reduce_sum(value: Tensor) -> Tensor:
-    """The sum over processes."""
+    """Returns the sum of `value` over all processes."""
     if world_size() > 1:
         value = value.clone()
         dist.all_reduce(value)
@@ -96,20 +111,20 @@ def all_reduce_sum(value: Tensor) -> Tensor:
 
 
 def data_parallel(network: nn.Module) -> nn.Module:
-    """`network`, whose gradients are then those of all processes' shares together."""
+    """Returns `network`, wrapped so that its gradients are averaged over all processes."""
     return DistributedDataParallel(network) if world_size() > 1 else network
 
 
 def sync_batch_norm(network: nn.Module) -> nn.Module:
-    """`network`, changed in place: its batch normalization sees the batches of all processes.
+    """Makes batch normalization use the shards of all processes; changes and returns `network`.
 
     Raises:
-        UserError: torch can't do that for this network on a CPU.
+        UserError: the network has a kind of batch normalization that can't be synchronized on CPUs.
     """
     if world_size() == 1:
         return network
     if next(network.parameters()).device.type == "cuda":
-        # timm's knows its own kinds too. Imported here as it takes seconds.
+        # timm's function converts timm's own layers too. Importing it takes seconds.
         from timm.layers.norm_act import convert_sync_batchnorm
 
         return convert_sync_batchnorm(network)
@@ -125,7 +140,7 @@ def sync_batch_norm(network: nn.Module) -> nn.Module:
 
 
 class AllReduceSum(torch.autograd.Function):
-    """`total`, through which gradients flow: every process's result depends on all inputs."""
+    """`all_reduce_sum` for autograd: every process's result depends on the inputs of all."""
 
     @staticmethod
     def forward(ctx: Any, value: Tensor) -> Tensor:
@@ -137,27 +152,27 @@ class AllReduceSum(torch.autograd.Function):
 
 
 class SyncedBatchNorm(_BatchNorm):
-    """torch.nn.SyncBatchNorm, which wants GPUs, of equal shares on any device."""
+    """torch.nn.SyncBatchNorm for any device (torch's needs GPUs); all shards must be equal."""
 
     def _check_input_dim(self, input: Tensor) -> None:
         pass
 
     def forward(self, input: Tensor) -> Tensor:
-        """[B, C, ...] to the same."""
+        """Normalizes [B, C, ...]; the result has the same shape."""
         if not self.training:
             return super().forward(input)
         assert self.running_mean is not None
         assert self.running_var is not None
         assert self.num_batches_tracked is not None
-        around = [0, *range(2, input.ndim)]
-        mean = AllReduceSum.apply(input.float().mean(around, keepdim=True)) / world_size()
-        away = input.float() - mean
-        variance = AllReduceSum.apply(away.square().mean(around, keepdim=True)) / world_size()
+        axes = [0, *range(2, input.ndim)]
+        mean = AllReduceSum.apply(input.float().mean(axes, keepdim=True)) / world_size()
+        centered = input.float() - mean
+        variance = AllReduceSum.apply(centered.square().mean(axes, keepdim=True)) / world_size()
         with torch.no_grad():
             count = input.numel() // input.shape[1] * world_size()
             self.num_batches_tracked += 1
             self.running_mean.lerp_(mean.flatten(), self.momentum or 0)
             self.running_var.lerp_(variance.flatten() * count / (count - 1), self.momentum or 0)
         shape = mean.shape
-        x = away * (variance + self.eps).rsqrt()
+        x = centered * (variance + self.eps).rsqrt()
         return (x * self.weight.view(shape) + self.bias.view(shape)).to(input.dtype)

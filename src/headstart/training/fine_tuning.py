@@ -1,7 +1,7 @@
-"""Fine-tuning: a backbone and the head that was trained on its features, on as one network.
+"""Fine-tuning: trains a backbone together with the head that was trained on its features.
 
-The head comes first (linear probing, then fine-tuning: Kumar et al. 2022), so that its random
-start doesn't spoil the features. Inan's two phases (section 4) are the same.
+The head is trained first (linear probing, then fine-tuning: Kumar et al. 2022), because a randomly
+initialized head would distort the features. Inan's two phases (section 4) are the same.
 """
 
 from pathlib import Path
@@ -36,17 +36,25 @@ def finetune(
     outputs: Outputs,
     label: str,
 ) -> Epoch:
-    """Trains the network and writes `outputs`; returns the epoch that was best on tune, and kept.
+    """Fine-tunes a backbone and writes `outputs`.
+
+    Returns the epoch with the best accuracy on tune, whose weights are kept.
+
+    zoo: the backbone's entry. head: the trained head to start from. label: the run's name, used in
+    progress bars and messages.
 
     Raises:
-        UserError: the head isn't one to start from, or as `end_to_end.fit`.
+        UserError: the images can't be learned from, fine-tuning can't start from this head (see
+            `attach_head`), there is no such device, or training failed (see `run_job`).
     """
     check_images(images)
     backbone = load_backbone(zoo)
     network = attach_head(backbone, head)
     freeze_layers(network, stage.frozen_layers)
-    wanted = backbone.preprocessing
-    input_spec = InputSpec(wanted.input_size, stage.crop, wanted.mean, wanted.std)
+    preprocessing = backbone.preprocessing
+    input_spec = InputSpec(
+        preprocessing.input_size, stage.crop, preprocessing.mean, preprocessing.std
+    )
     identity = {
         "finetune": stage.model_dump(mode="json", exclude={"backbones", "device", "processes"}),
         "backbone": backbone.provenance,
@@ -57,20 +65,23 @@ def finetune(
         )
         task = TrainingTask(train, tune, input_spec, len(images.examples.classes))
         code = [Path(__file__)]
-        job = TrainingJob(label, network, task, recipe, identity, code, passes=head.passes)
+        job = TrainingJob(label, network, task, recipe, identity, code, earlier_passes=head.passes)
         return run_job(job, images, device, outputs)
 
 
 def attach_head(backbone: LoadedBackbone, head: FittedHead) -> nn.Module:
-    """[B, 3, S, S] normalized to logits [B, C]: what `head` says of the backbone's features.
+    """Returns the backbone with `head` as its classifier, trainable as one network.
 
-    Batch normalization keeps the statistics that it was trained with, and stays as it is: those of
-    small batches, or of weights that were folded into convolutions, would spoil it.
+    It maps normalized images [B, 3, S, S] to the logits [B, C] that the head computes from the
+    backbone's features. Batch normalization is frozen with the statistics of its pretraining,
+    because statistics of small batches, or of weights that were folded into convolutions, would
+    make the network worse.
 
     Raises:
-        UserError: the head is another backbone's or not affine, or the network has no place for it.
+        UserError: the head was trained on another backbone's features or isn't affine, or the
+            network doesn't end in one affine layer.
     """
-    # The head's says more: how the features were extracted.
+    # The head's provenance has more keys: how the features were extracted.
     if any(head.provenance.get(key) != value for key, value in backbone.provenance.items()):
         raise UserError("the head was trained on another backbone's features; run `dvc repro`")
     if not isinstance(head.model, Affine):
@@ -95,7 +106,10 @@ def attach_head(backbone: LoadedBackbone, head: FittedHead) -> nn.Module:
 
 
 def build_untrained(identity: dict[str, Any], num_classes: int) -> nn.Module:
-    """The network, without its weights, that a model of `finetune` was saved from."""
+    """Returns the network of a model that `finetune` saved, without its weights.
+
+    identity: as in `SavedModel`.
+    """
     backbone = identity["backbone"]
     network = timm.create_model(
         backbone["architecture"], num_classes=num_classes, **backbone["model_args"]
@@ -104,17 +118,17 @@ def build_untrained(identity: dict[str, Any], num_classes: int) -> nn.Module:
 
 
 def freeze_layers(network: nn.Module, layers: int) -> None:
-    """Keeps the first `layers` as they are, as timm counts them from the input on.
+    """Freezes the first `layers` of the network, counted from the input as timm does.
 
     Raises:
-        UserError: the network has no more than these.
+        UserError: the network doesn't have more layers than that.
     """
     matcher = network.group_matcher(coarse=False)  # pyright: ignore[reportCallIssue]
-    depths: Any = group_parameters(network, matcher, reverse=True)  # name to number
-    if layers > max(depths.values()):
+    layer_numbers: Any = group_parameters(network, matcher, reverse=True)  # by parameter
+    if layers > max(layer_numbers.values()):
         raise UserError(
-            f"finetune.frozen_layers is {layers}; the network has {max(depths.values())} before "
-            f"its classifier"
+            f"finetune.frozen_layers is {layers}; the network has "
+            f"{max(layer_numbers.values())} before its classifier"
         )
     for name, parameter in network.named_parameters():
-        parameter.requires_grad_(depths[name] >= layers)
+        parameter.requires_grad_(layer_numbers[name] >= layers)

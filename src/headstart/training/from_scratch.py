@@ -1,4 +1,7 @@
-"""Training a network from scratch, but for its trunk: one of the papers', or any of timm's."""
+"""Training from scratch: the papers' networks and any of timm's.
+
+Only a network with a `trunk` may start from pretrained weights, those of the trunk.
+"""
 
 from collections.abc import Callable
 from inspect import getfile, signature
@@ -22,8 +25,8 @@ from headstart.training.training_loop import TrainingTask
 
 
 def timm_network(num_classes: int, architecture: str, **model_args: Any) -> nn.Module:
-    """An untrained network of timm's, from images [B, 3, H, W] to logits [B, num_classes]."""
-    import timm  # takes seconds, and the papers' networks do without
+    """Returns an untrained network of timm's, from [B, 3, H, W] to logits [B, num_classes]."""
+    import timm  # takes seconds, and the papers' networks don't need it
 
     return timm.create_model(architecture, num_classes=num_classes, **model_args)
 
@@ -33,83 +36,99 @@ CONSTRUCTORS: dict[str, Callable[..., nn.Module]] = {**NETWORKS, "timm": timm_ne
 
 def train_scratch(
     images: Images,
-    chosen: config.Network,
+    network_config: config.Network,
     recipe: config.Recipe,
-    first: config.Recipe | None,
+    first_recipe: config.Recipe | None,
     trunk: config.Backbone | None,
     stage: config.TrainScratch,
     outputs: Outputs,
     label: str,
 ) -> Epoch:
-    """Trains the network and writes `outputs`; returns the epoch that was best on tune, and kept.
+    """Trains a network from scratch and writes `outputs`.
 
-    first, trunk: what `chosen` names.
+    Returns the epoch with the best accuracy on tune, whose weights are kept.
+
+    first_recipe: the recipe of a first phase with a frozen trunk, if the network has one. trunk:
+    the backbone whose weights the network's trunk starts from, if any. label: the run's name, used
+    in progress bars and messages.
 
     Raises:
-        UserError: the images can't be learnt from, there is no such device, or training diverged.
+        UserError: the images can't be learned from, the network can't be built, there is no such
+            device, or training failed (see `run_job`).
     """
     check_images(images)
     num_classes = len(images.examples.classes)
-    network = build_network(chosen, recipe, num_classes)
-    colors = load_trunk(network, trunk) if trunk else None
-    identity = {"scratch": chosen.model_dump(mode="json")}
+    network = build_network(network_config, recipe, num_classes)
+    channel_stats = load_trunk(network, trunk) if trunk else None
+    identity = {"scratch": network_config.model_dump(mode="json")}
     code = sorted(Path(getfile(networks)).parent.glob("*.py"))
-    side = round(chosen.input_size / chosen.crop)
+    side = round(network_config.input_size / network_config.crop)
     with distributed.process_group(resolve_device(stage.device)) as device:
         train, tune = (load_split(images, split, side, device) for split in ("train", "tune"))
         input_spec = InputSpec(
-            chosen.input_size, chosen.crop, *(colors or channel_statistics(train.pixels))
+            network_config.input_size,
+            network_config.crop,
+            *(channel_stats or channel_statistics(train.pixels)),
         )
         task = TrainingTask(train, tune, input_spec, num_classes)
-        job = TrainingJob(label, network, task, recipe, identity, code, stage.snapshots, first)
+        job = TrainingJob(
+            label, network, task, recipe, identity, code, stage.snapshots, first_recipe
+        )
         return run_job(job, images, device, outputs)
 
 
-def build_network(chosen: config.Network, recipe: config.Recipe, num_classes: int) -> nn.Module:
-    """The network with the weights that training starts from; the recipe's seed decides them.
+def build_network(
+    network_config: config.Network, recipe: config.Recipe, num_classes: int
+) -> nn.Module:
+    """Returns the network with its initial weights, which the recipe's seed determines.
 
     Raises:
-        UserError: it has no such argument, or can't take images of that size.
+        UserError: it has no such argument, or can't process images of that size.
     """
     torch.manual_seed(recipe.seed)
-    constructor = CONSTRUCTORS[chosen.network]
+    constructor = CONSTRUCTORS[network_config.network]
     try:
-        signature(constructor).bind(num_classes, **chosen.arguments)
-        network = constructor(num_classes, **chosen.arguments)
+        signature(constructor).bind(num_classes, **network_config.arguments)
+        network = constructor(num_classes, **network_config.arguments)
     except (TypeError, RuntimeError) as error:
-        raise UserError(f"arguments of network '{chosen.network}': {error}") from None
+        raise UserError(f"arguments of network '{network_config.network}': {error}") from None
     INITIALIZATIONS[recipe.initialization](network)
     try:
         with torch.inference_mode():
-            network.eval()(torch.zeros(1, 3, chosen.input_size, chosen.input_size))
+            network.eval()(torch.zeros(1, 3, network_config.input_size, network_config.input_size))
     except RuntimeError as error:
         raise UserError(
-            f"network '{chosen.network}' takes no images of {chosen.input_size} px: {error}"
+            f"network '{network_config.network}' can't process images of "
+            f"{network_config.input_size} px: {error}"
         ) from None
     return network
 
 
 def build_untrained(identity: dict[str, Any], num_classes: int) -> nn.Module:
-    """The network, without its weights, that a model of `train_scratch` was saved from."""
-    chosen = identity["scratch"]
-    return CONSTRUCTORS[chosen["network"]](num_classes, **chosen["arguments"])
+    """Returns the network of a model that `train_scratch` saved, without its weights.
+
+    identity: as in `SavedModel`.
+    """
+    network_config = identity["scratch"]
+    return CONSTRUCTORS[network_config["network"]](num_classes, **network_config["arguments"])
 
 
 def load_trunk(network: nn.Module, zoo: config.Backbone) -> tuple[tuple[float, ...], ...]:
-    """Puts a backbone's weights into the network's `trunk`; returns the mean and std it wants.
+    """Loads a backbone's weights into the network's `trunk`.
+
+    Returns the mean and the standard deviation of each channel that the weights expect.
 
     Raises:
-        UserError: it is another architecture's trunk, or as `backbones.load`.
+        UserError: the trunk has another architecture, or the backbone can't be loaded.
     """
-    from headstart.backbones.loading import (
-        load_backbone,  # takes seconds, and other networks do without
-    )
+    # Imported here because it takes seconds, and other networks don't need it.
+    from headstart.backbones.loading import load_backbone
 
     backbone = load_backbone(zoo)
     try:
         network.get_submodule("trunk").load_state_dict(backbone.network.state_dict())
     except RuntimeError:
         raise UserError(
-            f"the trunk is no {zoo.architecture}; name an alias of zoo that is a resnet18"
+            f"the trunk isn't a {zoo.architecture}; set it to an alias of zoo that is a resnet18"
         ) from None
     return backbone.preprocessing.mean, backbone.preprocessing.std

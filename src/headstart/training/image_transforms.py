@@ -1,6 +1,6 @@
-"""From stored pixels to what a network sees, a batch at a time, on the device that the batch is on.
+"""Transforms stored pixels to a network's inputs, one batch at a time, on the batch's device.
 
-Random numbers come from torch's own generator, so that its seed decides them.
+Random numbers are drawn from torch's global generator, so its seed determines them.
 """
 
 from dataclasses import dataclass
@@ -14,10 +14,10 @@ from headstart.config import Augmentation
 
 @dataclass(frozen=True)
 class InputSpec:
-    """What a network sees of an image: a square part of it, scaled to `size` px and normalized.
+    """A network's input: a square crop of the image, scaled to `size` px and normalized.
 
-    crop: the part's side over the image's, taken to whole px. mean, std: of pixels in [0, 1], a
-    channel each.
+    crop: side of the crop relative to the image's, rounded to whole px. mean, std: of each channel,
+    for pixels in [0, 1].
     """
 
     size: int
@@ -27,59 +27,65 @@ class InputSpec:
 
     @property
     def side(self) -> int:
-        """Of whole images, in px: more of them would not be seen."""
+        """Side in px to which whole images are reduced; more pixels would not improve the crop."""
         return round(self.size / self.crop)
 
     def eval_transform(self, images: Tensor) -> Tensor:
-        """The centers of [B, S, S, 3] uint8, as [B, 3, size, size] float32."""
-        still = torch.zeros(len(images), device=images.device)
-        shift = torch.stack([still, still], dim=1)
-        x = _cut(images, self._window(images), self.size, shift, still, still.bool())
-        return self._normalized(x)
+        """Returns center crops of [B, S, S, 3] uint8 as [B, 3, size, size] float32."""
+        zeros = torch.zeros(len(images), device=images.device)
+        shift = torch.stack([zeros, zeros], dim=1)
+        x = _crop(images, self._crop_side(images), self.size, shift, zeros, zeros.bool())
+        return self._normalize(x)
 
     def train_transform(self, images: Tensor, augmentation: Augmentation) -> Tensor:
-        """Random parts of [B, S, S, 3] uint8, randomly changed: [B, 3, size, size] float32.
+        """Returns random, augmented crops of [B, S, S, 3] uint8 as [B, 3, size, size] float32.
 
-        Random crop, mirroring, translation, rotation; then brightness, contrast and gamma, after
-        each of which values are cut to the range of pixels (tailored-networks paper, section 3.1;
-        brightness: Milani, section 3.3).
+        The steps are a random crop, mirroring, translation and rotation; then brightness, contrast
+        and gamma, after each of which values are clipped to the range of pixels (tailored-networks
+        paper, section 3.1; brightness: Milani, section 3.3).
         """
         batch, side, device = len(images), images.shape[1], images.device
-        window = self._window(images)
+        crop_side = self._crop_side(images)
 
-        def sometimes(low: float, high: float, otherwise: float) -> Tensor:
-            """[B] values in [low, high], or `otherwise` where the die says no."""
+        def sample(low: float, high: float, identity: float) -> Tensor:
+            """Returns [B]: uniform in [low, high] with the augmentation's probability, or else
+            `identity`."""
             values = torch.empty(batch, device=device).uniform_(low, high)
-            on = torch.rand(batch, device=device) < augmentation.probability
-            return torch.where(on, values, otherwise)
+            applied = torch.rand(batch, device=device) < augmentation.probability
+            return torch.where(applied, values, identity)
 
-        # Whole pixels: a cut alone must not blur. The free border may be odd, hence the halves.
-        free = side - window
-        cut = torch.randint(free + 1, (batch, 2), device=device) - free / 2
-        most = augmentation.translation * side
-        shift = torch.stack([sometimes(-most, most, 0), sometimes(-most, most, 0)], dim=1)
-        angle = sometimes(-augmentation.rotation, augmentation.rotation, 0).deg2rad()
+        # Whole pixels, because a crop alone must not blur. The margin may be odd, hence the halves.
+        margin = side - crop_side
+        crop_offset = torch.randint(margin + 1, (batch, 2), device=device) - margin / 2
+        limit = augmentation.translation * side
+        shift = torch.stack([sample(-limit, limit, 0), sample(-limit, limit, 0)], dim=1)
+        angle = sample(-augmentation.rotation, augmentation.rotation, 0).deg2rad()
         mirrored = torch.rand(batch, device=device) < augmentation.flip
-        x = _cut(images, window, self.size, cut + shift.round(), angle, mirrored)
+        x = _crop(images, crop_side, self.size, crop_offset + shift.round(), angle, mirrored)
 
-        brightness = sometimes(-augmentation.brightness, augmentation.brightness, 0)
-        contrast = sometimes(*augmentation.contrast, 1)
-        gamma = sometimes(*augmentation.gamma, 1)
+        brightness = sample(-augmentation.brightness, augmentation.brightness, 0)
+        contrast = sample(*augmentation.contrast, 1)
+        gamma = sample(*augmentation.gamma, 1)
         x = adjust_light(x, brightness, contrast, gamma)
-        return self._normalized(x)
+        return self._normalize(x)
 
-    def _window(self, images: Tensor) -> int:
+    def _crop_side(self, images: Tensor) -> int:
+        """Returns the side of a crop in px of the stored images."""
         return round(self.crop * images.shape[1])
 
-    def _normalized(self, x: Tensor) -> Tensor:
+    def _normalize(self, x: Tensor) -> Tensor:
+        """Returns x [B, 3, H, W], with values in [0, 1], normalized and in channels_last layout."""
         mean, std = (torch.tensor(v, device=x.device).view(3, 1, 1) for v in (self.mean, self.std))
         return ((x - mean) / std).contiguous(memory_format=torch.channels_last)
 
 
 def adjust_light(x: Tensor, brightness: Tensor, contrast: Tensor, gamma: Tensor) -> Tensor:
-    """[B, 3, H, W] in [0, 1], with a term and two factors an image, [B] each.
+    """Returns images with brightness, contrast and gamma changed, clipped to [0, 1].
 
-    Contrast is a factor on the distance from each channel's mean, gamma a power.
+    Brightness is added, contrast multiplies the distance from each channel's mean, and gamma is an
+    exponent.
+
+    x: [B, 3, H, W] in [0, 1]. brightness, contrast, gamma: [B], one value per image.
     """
     brightness, contrast, gamma = (v.view(-1, 1, 1, 1) for v in (brightness, contrast, gamma))
     x = (x + brightness).clamp(0, 1)
@@ -88,22 +94,24 @@ def adjust_light(x: Tensor, brightness: Tensor, contrast: Tensor, gamma: Tensor)
     return x.pow(gamma)
 
 
-def _cut(
+def _crop(
     images: Tensor,
-    window: int,
+    crop_side: int,
     size: int,
     shift: Tensor,
     angle: Tensor,
     mirrored: Tensor,
 ) -> Tensor:
-    """[B, S, S, 3] uint8 to [B, 3, size, size] in [0, 1]: squares of `window` px, bilinear.
+    """Returns square crops of [B, S, S, 3] uint8 as [B, 3, size, size] in [0, 1].
 
-    shift: [B, 2] px right and down from the center. angle: [B] radians. mirrored: [B] bool. What
-    lies outside of an image is its reflection.
+    Interpolation is bilinear; outside of its borders an image is reflected.
+
+    crop_side: side of the crops in px. shift: [B, 2] px right and down from the center. angle: [B]
+    in radians. mirrored: [B] bool.
     """
     batch, side = images.shape[:2]
     sine, cosine, flip = angle.sin(), angle.cos(), torch.where(mirrored, -1.0, 1.0)
-    scale = window / side
+    scale = crop_side / side
     # From output to image coordinates, both in [-1, 1]: x' = [turn * scale * flip] x + shift
     affine = torch.stack(
         [
@@ -118,7 +126,10 @@ def _cut(
 
 
 def downscale(images: Tensor, side: int) -> Tensor:
-    """[B, S, S, 3] uint8 to at most `side` px: bilinear, antialiased; smaller ones as they are."""
+    """Returns images [B, S, S, 3] uint8 with a side of at most `side` px.
+
+    Interpolation is bilinear with antialiasing; smaller images are returned unchanged.
+    """
     if images.shape[1] <= side:
         return images
     x = F.interpolate(
@@ -128,12 +139,15 @@ def downscale(images: Tensor, side: int) -> Tensor:
 
 
 def channel_statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Of each channel of [N, S, S, 3] uint8, pixels taken in [0, 1]."""
+    """Returns the mean and standard deviation of each channel of pixels scaled to [0, 1].
+
+    images: [N, S, S, 3] uint8.
+    """
     counts = torch.stack(
         [torch.bincount(images[..., channel].flatten(), minlength=256) for channel in range(3)]
     ).double()  # [3, 256]
     values = torch.arange(256, device=images.device).double() / 255
-    share = counts / counts.sum(dim=1, keepdim=True)
-    mean = share @ values
-    std = (share @ values.square() - mean.square()).clamp(min=1e-6).sqrt()
+    frequencies = counts / counts.sum(dim=1, keepdim=True)
+    mean = frequencies @ values
+    std = (frequencies @ values.square() - mean.square()).clamp(min=1e-6).sqrt()
     return tuple(mean.tolist()), tuple(std.tolist())

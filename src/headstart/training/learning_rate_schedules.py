@@ -1,4 +1,4 @@
-"""Schedules of the learning rate, torch's own behind one face: they move after steps and epochs."""
+"""Learning-rate schedules: torch's own behind one interface, updated after steps and epochs."""
 
 from collections.abc import Callable
 from math import cos, pi
@@ -11,52 +11,70 @@ from headstart import config
 
 
 class Schedule(Protocol):
-    def after_step(self) -> None: ...
+    """Sets the learning rates of an optimizer during training."""
 
-    def after_epoch(self, tune_top1: float) -> None: ...
+    def after_step(self) -> None:
+        """Updates the learning rate after a step of the optimizer."""
+        ...
 
-    def state_dict(self) -> dict[str, Any]: ...
+    def after_epoch(self, tune_top1: float) -> None:
+        """Updates the learning rate after an epoch, given its accuracy on tune."""
+        ...
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None: ...
+    def state_dict(self) -> dict[str, Any]:
+        """Returns the state, for a checkpoint."""
+        ...
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restores the state from a checkpoint."""
+        ...
 
 
 def make_schedule(
-    chosen: config.Schedule,
+    schedule_config: config.Schedule,
     optimizer: Optimizer,
     steps_per_epoch: int,
     epochs: int,
 ) -> Schedule:
-    match chosen:
+    """Returns the schedule that a recipe names, for the learning rates of `optimizer`."""
+    match schedule_config:
         case config.PlateauDecay():
-            return PlateauSchedule(optimizer, chosen)
+            return PlateauSchedule(optimizer, schedule_config)
         case config.ExponentialDecay():
-            return StepSchedule(optimizer, exponential(chosen, steps_per_epoch))
+            return StepSchedule(optimizer, exponential_factor(schedule_config, steps_per_epoch))
         case config.Cosine():
-            return StepSchedule(optimizer, cosine(chosen, steps_per_epoch, epochs))
+            return StepSchedule(optimizer, cosine_factor(schedule_config, steps_per_epoch, epochs))
 
 
-def exponential(chosen: config.ExponentialDecay, steps_per_epoch: int) -> Callable[[int], float]:
-    """factor ** (t / T), T the steps of `every` (tailored-networks paper, equation 4)."""
-    period = chosen.every * (steps_per_epoch if chosen.unit == "epoch" else 1)
-    return lambda step: chosen.factor ** (step / period)
+def exponential_factor(
+    schedule_config: config.ExponentialDecay, steps_per_epoch: int
+) -> Callable[[int], float]:
+    """Returns factor ** (t / T) as a function of the step t (tailored-networks paper, equation 4).
 
-
-def cosine(chosen: config.Cosine, steps_per_epoch: int, epochs: int) -> Callable[[int], float]:
-    """Up to 1 in a line over the warm-up, then down half a wave to 0 after the last step.
-
-    The first step already moves: it has the first part of the warm-up, not 0.
+    T is the number of steps in `every` epochs or steps.
     """
-    warmup = round(chosen.warmup_epochs * steps_per_epoch)
-    rest = max(1, epochs * steps_per_epoch - warmup)
+    period = schedule_config.every * (steps_per_epoch if schedule_config.unit == "epoch" else 1)
+    return lambda step: schedule_config.factor ** (step / period)
+
+
+def cosine_factor(
+    schedule_config: config.Cosine, steps_per_epoch: int, epochs: int
+) -> Callable[[int], float]:
+    """Returns a linear warm-up to 1 followed by half a cosine to 0, as a function of the step.
+
+    The factor reaches 0 after the last step. It is positive in the first step already.
+    """
+    warmup = round(schedule_config.warmup_epochs * steps_per_epoch)
+    decay_steps = max(1, epochs * steps_per_epoch - warmup)
     return lambda step: (
         (step + 1) / (warmup + 1)
         if step < warmup
-        else (1 + cos(pi * min(1.0, (step - warmup) / rest))) / 2
+        else (1 + cos(pi * min(1.0, (step - warmup) / decay_steps))) / 2
     )
 
 
 class StepSchedule(LambdaLR):
-    """The learning rate as a function of the number of steps taken."""
+    """A learning rate that is a function of the number of steps."""
 
     def after_step(self) -> None:
         self.step()
@@ -66,11 +84,15 @@ class StepSchedule(LambdaLR):
 
 
 class PlateauSchedule(ReduceLROnPlateau):
-    """The learning rate falls when tune accuracy no longer rises."""
+    """A learning rate that is reduced when tune accuracy stops rising."""
 
-    def __init__(self, optimizer: Optimizer, chosen: config.PlateauDecay):
+    def __init__(self, optimizer: Optimizer, schedule_config: config.PlateauDecay):
         super().__init__(
-            optimizer, mode="max", factor=chosen.factor, patience=chosen.patience, threshold=0.0
+            optimizer,
+            mode="max",
+            factor=schedule_config.factor,
+            patience=schedule_config.patience,
+            threshold=0.0,
         )
 
     def after_step(self) -> None:

@@ -1,4 +1,4 @@
-"""Optimizers of a recipe, all of them torch's own."""
+"""The optimizers that a recipe can name, all of them torch's own."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,29 +10,40 @@ from torch.optim import Optimizer
 from headstart import config
 
 OPTIMIZERS: dict[type, Callable[[list[dict[str, Any]], Any], Optimizer]] = {
-    config.SGD: lambda groups, chosen: torch.optim.SGD(
-        groups, lr=chosen.learning_rate, momentum=chosen.momentum, nesterov=True
+    config.SGD: lambda groups, optimizer_config: torch.optim.SGD(
+        groups, lr=optimizer_config.learning_rate, momentum=optimizer_config.momentum, nesterov=True
     ),
-    config.RMSProp: lambda groups, chosen: torch.optim.RMSprop(
-        groups, lr=chosen.learning_rate, alpha=chosen.decay, eps=chosen.epsilon
+    config.RMSProp: lambda groups, optimizer_config: torch.optim.RMSprop(
+        groups,
+        lr=optimizer_config.learning_rate,
+        alpha=optimizer_config.decay,
+        eps=optimizer_config.epsilon,
     ),
-    config.Adam: lambda groups, chosen: torch.optim.Adam(groups, lr=chosen.learning_rate),
-    config.AdamW: lambda groups, chosen: torch.optim.AdamW(groups, lr=chosen.learning_rate),
+    config.Adam: lambda groups, optimizer_config: torch.optim.Adam(
+        groups, lr=optimizer_config.learning_rate
+    ),
+    config.AdamW: lambda groups, optimizer_config: torch.optim.AdamW(
+        groups, lr=optimizer_config.learning_rate
+    ),
 }
 
 
 def make_optimizer(recipe: config.Recipe, network: nn.Module) -> Optimizer:
-    """The optimizer of all that is trainable. Biases, normalization and slopes don't decay."""
-    chosen = recipe.optimizer
+    """Returns the recipe's optimizer for the trainable parameters of `network`.
+
+    Weight decay applies to weights, not to biases, normalization and the slopes of PReLU.
+    """
+    optimizer_config = recipe.optimizer
     groups = (
-        _groups(network, chosen.weight_decay)
+        _parameter_groups(network, optimizer_config.weight_decay)
         if recipe.layer_decay == 1
-        else _groups_by_layer(network, chosen, recipe.layer_decay)
+        else _parameter_groups_by_layer(network, optimizer_config, recipe.layer_decay)
     )
-    return OPTIMIZERS[type(chosen)](groups, chosen)
+    return OPTIMIZERS[type(optimizer_config)](groups, optimizer_config)
 
 
-def _groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+def _parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Returns two parameter groups, with and without weight decay."""
     trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
     return [
         {"params": [p for p in trainable if p.ndim > 1], "weight_decay": weight_decay},
@@ -40,19 +51,24 @@ def _groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     ]
 
 
-def _groups_by_layer(
-    network: nn.Module, chosen: config.Optimizer, layer_decay: float
+def _parameter_groups_by_layer(
+    network: nn.Module, optimizer_config: config.Optimizer, layer_decay: float
 ) -> list[dict[str, Any]]:
-    """Each layer with a learning rate of its own, as timm counts layers from the classifier."""
-    # Imported here as it takes seconds, and from-scratch training does without.
+    """Returns parameter groups with one learning rate per layer, lower the farther from the output.
+
+    Layers are counted as timm does.
+    """
+    # Imported here because it takes seconds, and training from scratch doesn't need it.
     from timm.optim import param_groups_layer_decay  # pyright: ignore[reportPrivateImportUsage]
 
-    groups = param_groups_layer_decay(network, chosen.weight_decay, layer_decay=layer_decay)
+    groups = param_groups_layer_decay(
+        network, optimizer_config.weight_decay, layer_decay=layer_decay
+    )
     return [
         {
             "params": group["params"],
             "weight_decay": group["weight_decay"],
-            "lr": chosen.learning_rate * group["lr_scale"],
+            "lr": optimizer_config.learning_rate * group["lr_scale"],
         }
         for group in groups
     ]

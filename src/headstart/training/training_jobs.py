@@ -1,4 +1,4 @@
-"""What training from scratch and fine-tuning share: images.h5 in, a model and predictions out."""
+"""Training jobs, from scratch or fine-tuning: read images, train, write a model and predictions."""
 
 import json
 import shutil
@@ -39,19 +39,19 @@ from headstart.training import (
 from headstart.training.image_transforms import InputSpec, downscale
 from headstart.training.training_loop import (
     ImageTensors,
-    Trained,
+    TrainingResult,
     TrainingTask,
     count_forward_passes,
-    packed,
     predict_logits,
+    serialize_network,
     train_network,
 )
 
 MODEL_FILE = "model.safetensors"
-"""In the folder of a run's model."""
+"""Name of the file in the folder of a run's model."""
 
-BLOCK = 1024
-"""Images read at once."""
+READ_BLOCK_IMAGES = 1024
+"""Number of images read at once."""
 
 TRAINING_CODE = [
     Path(getfile(module))
@@ -64,7 +64,7 @@ TRAINING_CODE = [
         training_loop,
     )
 ]
-"""An edit of these begins training anew; an edit of a plot or a message doesn't."""
+"""Files whose changes invalidate checkpoints; changes of other modules of headstart don't."""
 
 
 @dataclass(frozen=True)
@@ -83,11 +83,12 @@ class Outputs:
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """What is trained, and how.
+    """A network to train, with its data and its recipe.
 
-    identity: plain JSON that says what `network` is; kept in the model. code: the files that define
-    it. first: the recipe of a phase before, in which the network's `trunk` stays as it is.
-    passes: images that went through the network before, for the weights that it starts from.
+    label: the run's name. identity: plain JSON that describes `network`; saved with the model.
+    code: the source files that define the network. first_recipe: the recipe of a first phase with a
+    frozen `trunk`, if there is one. earlier_passes: forward passes that were needed for the initial
+    weights.
     """
 
     label: str
@@ -97,35 +98,38 @@ class TrainingJob:
     identity: dict[str, Any]
     code: list[Path]
     max_snapshots: int = 1
-    first: Recipe | None = None
-    passes: int = 0
+    first_recipe: Recipe | None = None
+    earlier_passes: int = 0
 
 
 def run_job(job: TrainingJob, images: Images, device: torch.device, outputs: Outputs) -> Epoch:
     """Trains the network and writes all of `outputs`.
 
-    Returns the epoch that was best on tune, whose weights were kept. A run that was killed goes on
-    after its last whole epoch, and one that has finished only writes its outputs again. Of several
-    processes the first alone writes.
+    Returns the epoch with the best accuracy on tune, whose weights were kept. A killed run resumes
+    after its last complete epoch; a finished one only writes its outputs again. With several
+    processes only the main process writes.
 
     Raises:
-        UserError: as `train`; or a batch doesn't fit the memory.
+        UserError: a batch doesn't fit into the memory, or training failed (see `train_network`).
     """
     check_memory(job, device)
     workspace = cache_root() / TRAINING / f"{job.label}-{job_fingerprint(job, images)}"
     workspace.mkdir(parents=True, exist_ok=True)
-    network, forward_passes = job.network, job.passes
+    network, forward_passes = job.network, job.earlier_passes
     with distributed.main_process_lock(workspace / "lock"):
-        if job.first:
+        if job.first_recipe:
             trunk = network.get_submodule("trunk").requires_grad_(False)
             label = f"{job.label}, trunk frozen"
-            begun = train_network(
-                network, job.first, job.task, workspace / "first", device, 1, label
+            first_phase = train_network(
+                network, job.first_recipe, job.task, workspace / "first", device, 1, label
             )
             trunk.requires_grad_(True)
-            forward_passes += count_forward_passes(job.task, job.first, len(begun.curve))
-        most = job.max_snapshots
-        trained = train_network(network, job.recipe, job.task, workspace, device, most, job.label)
+            forward_passes += count_forward_passes(
+                job.task, job.first_recipe, len(first_phase.curve)
+            )
+        trained = train_network(
+            network, job.recipe, job.task, workspace, device, job.max_snapshots, job.label
+        )
         forward_passes += count_forward_passes(job.task, job.recipe, len(trained.curve))
         if distributed.is_main():
             write_outputs(job, images, device, trained, forward_passes, outputs)
@@ -133,52 +137,64 @@ def run_job(job: TrainingJob, images: Images, device: torch.device, outputs: Out
 
 
 def check_memory(job: TrainingJob, device: torch.device) -> None:
-    """Raises UserError where training takes more than the device's memory: what of a batch is kept
-    for the way back, the weights, their gradients and a moment."""
-    shares = job.recipe.accumulate * distributed.world_size()
-    batch = min(job.recipe.batch_size, len(job.task.train)) // shares
+    """Checks that training fits into the device's memory.
+
+    Counted are the activations of a batch that are kept for the backward pass, the weights, their
+    gradients and one moment of the optimizer.
+
+    Raises:
+        UserError: it doesn't fit.
+    """
+    parts = job.recipe.accumulate * distributed.world_size()
+    batch = min(job.recipe.batch_size, len(job.task.train)) // parts
     weights = sum(p.numel() for p in job.network.parameters() if p.requires_grad)
-    kept = kept_bytes(job.network, job.task.input.size) / (2 if supports_bfloat16(device) else 1)
+    activations = activation_bytes(job.network, job.task.input_spec.size)
+    if supports_bfloat16(device):
+        activations /= 2
     what = f"the recipe's batch_size: {batch:,} images at once (see `accumulate`) in {job.label}"
-    require_memory(what, batch * kept + 3 * 4 * weights, memory_of(device))
+    require_memory(what, batch * activations + 3 * 4 * weights, memory_of(device))
 
 
-def kept_bytes(network: nn.Module, size: int) -> int:
-    """Of one image of `size` px, what the network keeps of it for the way back, in float32."""
-    own = {t.untyped_storage().data_ptr() for t in network.state_dict().values()}
-    kept: dict[int, int] = {}
+def activation_bytes(network: nn.Module, size: int) -> int:
+    """Returns the bytes of float32 activations that one image's backward pass needs.
 
-    def note(tensor: torch.Tensor) -> torch.Tensor:
+    size: side of the image in px.
+    """
+    own_storages = {t.untyped_storage().data_ptr() for t in network.state_dict().values()}
+    storages: dict[int, int] = {}
+
+    def record(tensor: torch.Tensor) -> torch.Tensor:
         storage = tensor.untyped_storage()
-        kept[storage.data_ptr()] = storage.nbytes()
+        storages[storage.data_ptr()] = storage.nbytes()
         return tensor
 
     device = next(network.parameters()).device
-    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+    with torch.autograd.graph.saved_tensors_hooks(record, lambda tensor: tensor):
         logits = network.eval()(torch.zeros(1, 3, size, size, device=device))
     del logits
-    return sum(size for place, size in kept.items() if place not in own)
+    return sum(size for address, size in storages.items() if address not in own_storages)
 
 
 def write_outputs(
     job: TrainingJob,
     images: Images,
     device: torch.device,
-    trained: Trained,
+    trained: TrainingResult,
     forward_passes: int,
     outputs: Outputs,
 ) -> None:
-    network, input_spec = job.network, job.task.input
-    about = {
+    """Writes the model with its snapshots and curve, and the predictions of each of them."""
+    network, input_spec = job.network, job.task.input_spec
+    description = {
         **job.identity,
         "input": asdict(input_spec),
         "classes": [[label.id, label.name] for label in images.examples.classes],
     }
     outputs.model.mkdir(parents=True, exist_ok=True)
-    # One key: safetensors writes several in an order that changes from run to run.
-    metadata = {"network": json.dumps(about, sort_keys=True, ensure_ascii=False)}
+    # A single key, because safetensors writes several keys in an order that varies between runs.
+    metadata = {"network": json.dumps(description, sort_keys=True, ensure_ascii=False)}
     with atomic_path(outputs.model / MODEL_FILE) as unfinished:
-        unfinished.write_bytes(packed(network, metadata))
+        unfinished.write_bytes(serialize_network(network, metadata))
     write_training_curve(outputs.training_curve, trained.curve)
     predict_splits(network, images, input_spec, device, forward_passes, outputs.predictions)
     for number, snapshot in enumerate(trained.snapshots if job.max_snapshots > 1 else []):
@@ -192,62 +208,74 @@ def write_outputs(
 
 
 class SavedModel(NamedTuple):
-    """What `write` kept of a network. identity: the job's. weights: its state_dict."""
+    """A trained network as it was saved.
+
+    identity: as in `TrainingJob`. weights: its state_dict.
+    """
 
     identity: dict[str, Any]
-    input: InputSpec
+    input_spec: InputSpec
     classes: list[ClassLabel]
     weights: dict[str, torch.Tensor]
 
 
 def load_model(path: Path) -> SavedModel:
-    """The model at `path`.
+    """Returns the model at `path`.
 
     Raises:
-        UserError: it can't be read, or was not written by `write`.
+        UserError: the file can't be read, or wasn't written by this version of headstart.
     """
     try:
         with safe_open(path, framework="pt") as file:
-            about = json.loads((file.metadata() or {}).get("network", "{}"))
+            description = json.loads((file.metadata() or {}).get("network", "{}"))
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, ValueError, SafetensorError) as error:
         raise UserError(f"{path} can't be read ({error}); delete it and run `dvc repro`") from None
-    if not about.keys() >= {"input", "classes"}:
+    if not description.keys() >= {"input", "classes"}:
         raise UserError(f"{path} is not a model of this version; delete it and run `dvc repro`")
-    input, classes = InputSpec(**about.pop("input")), about.pop("classes")
-    return SavedModel(about, input, [ClassLabel(*pair) for pair in classes], weights)
+    input_spec = InputSpec(**description.pop("input"))
+    classes = [ClassLabel(*pair) for pair in description.pop("classes")]
+    return SavedModel(description, input_spec, classes, weights)
 
 
 def predict_splits(
     network: nn.Module,
     images: Images,
-    input: InputSpec,
+    input_spec: InputSpec,
     device: torch.device,
     forward_passes: int,
     folder: Path,
 ) -> None:
-    """Writes tune.h5, val.h5 and test.h5, as far as there are such images.
+    """Writes the predictions for tune, val and test, each if it has images, to <split>.h5.
 
-    forward_passes: passes through the network that training took.
+    forward_passes: the number that training needed; saved with the predictions.
     """
     for split in ("tune", "val", "test"):
         rows = images.rows(split)
         if len(rows):
-            pixels = read_pixels(images, rows, input.side)
-            logits = predict_logits(network, pixels, input, device).cpu().numpy()[:, None]
-            predicted = Predictions(logits, [WHOLE.name], images.examples[rows], forward_passes)
-            save_predictions(folder / f"{split}.h5", predicted)
+            pixels = read_pixels(images, rows, input_spec.side)
+            logits = predict_logits(network, pixels, input_spec, device).cpu().numpy()[:, None]
+            predictions = Predictions(logits, [WHOLE.name], images.examples[rows], forward_passes)
+            save_predictions(folder / f"{split}.h5", predictions)
 
 
 def check_images(images: Images) -> None:
-    """Raises UserError where training couldn't begin or would mean nothing."""
+    """Checks that there are images to train on and to choose the best epoch on.
+
+    Raises:
+        UserError: train has fewer than two classes or a class without images, or tune is empty.
+    """
     validate_classes(images.examples[images.rows("train")])
     if not len(images.rows("tune")):
         raise UserError("tune holds no images; raise prepare.tune_fraction")
 
 
 def load_split(images: Images, split: Split, side: int, device: torch.device) -> ImageTensors:
-    """A split in memory: the device's where half of what is free holds it, else the host's."""
+    """Returns a split in memory: on the GPU if it takes less than half of the free memory there, or
+    else on the host.
+
+    side: images are reduced to at most this side in px.
+    """
     rows = images.rows(split)
     pixels = read_pixels(images, rows, side)
     labels = torch.from_numpy(images.examples.labels[rows])
@@ -257,29 +285,30 @@ def load_split(images: Images, split: Split, side: int, device: torch.device) ->
 
 
 def read_pixels(images: Images, rows: np.ndarray, side: int) -> torch.Tensor:
-    """The images at ascending `rows`: [M, s, s, 3] uint8, s at most `side`."""
-    parts = []
-    starts = range(0, len(images), BLOCK)
+    """Returns the images at ascending `rows` [M]: [M, s, s, 3] uint8, with s at most `side`."""
+    blocks = []
+    starts = range(0, len(images), READ_BLOCK_IMAGES)
     hidden = not distributed.is_main()
     for start in tqdm(starts, desc="reading", unit="block", leave=False, disable=hidden):
-        here = rows[(rows >= start) & (rows < start + BLOCK)]
-        if len(here):
-            block = images.pixels[start : start + BLOCK]
-            parts.append(downscale(torch.from_numpy(block[here - start]), side))
-    return torch.cat(parts)
+        block_rows = rows[(rows >= start) & (rows < start + READ_BLOCK_IMAGES)]
+        if len(block_rows):
+            block = images.pixels[start : start + READ_BLOCK_IMAGES]
+            blocks.append(downscale(torch.from_numpy(block[block_rows - start]), side))
+    return torch.cat(blocks)
 
 
 def job_fingerprint(job: TrainingJob, images: Images) -> str:
-    """What a checkpoint and its snapshots belong to: the network and the weights that it starts
-    from, the recipes, the images of train and tune, the code that training runs, and the number of
-    snapshots, because those that made room for others can't be had back.
+    """Returns a digest of everything that determines a training's checkpoints and snapshots.
+
+    These are the network with its initial weights, the recipes, the images and labels of train and
+    tune, the training code, and the number of snapshots (because removed ones can't be restored).
     """
-    about = json.dumps([job.identity, job.max_snapshots], sort_keys=True)
-    digest = blake2b(about.encode(), digest_size=8)
+    description = json.dumps([job.identity, job.max_snapshots], sort_keys=True)
+    digest = blake2b(description.encode(), digest_size=8)
     update_digest(digest, job.network)
     for path in (*TRAINING_CODE, *job.code):
         digest.update(path.read_bytes())
-    for recipe in filter(None, (job.first, job.recipe)):
+    for recipe in filter(None, (job.first_recipe, job.recipe)):
         digest.update(recipe.model_dump_json().encode())
     digest.update(json.dumps([label.id for label in images.examples.classes]).encode())
     for split in ("train", "tune"):

@@ -1,8 +1,9 @@
-"""The training loop: end to end, from scratch or not, any network that maps images to logits.
+"""The training loop for any network that maps images to logits, from scratch or pretrained.
 
-What is random in a step follows from the recipe's seed and the step's number alone. So a run that
-was killed goes on as if it hadn't been, and its checkpoints, written after each epoch, need no
-generator's state. Several processes may train together (distributed.py); each runs all of this.
+The random numbers of a step depend only on the recipe's seed and the step's number. A killed run
+therefore resumes with the same results as an uninterrupted one, and its checkpoints, written after
+each epoch, need no state of a random generator. Several processes may train together
+(distributed.py); each of them runs all of this code.
 """
 
 from collections.abc import Callable
@@ -27,54 +28,59 @@ from headstart.core.errors import UserError
 from headstart.store.training_curves import Epoch, TrainingCurve, write_training_curve
 from headstart.training import distributed
 from headstart.training.checkpoints import (
-    drop_damaged,
     newest_checkpoint,
-    prune,
     read_checkpoint,
+    remove_damaged_checkpoints,
+    remove_old_files,
     write_checkpoint,
 )
 from headstart.training.image_transforms import InputSpec
 from headstart.training.learning_rate_schedules import make_schedule
 from headstart.training.optimizers import make_optimizer
 
-CHECK_EVERY = 50
-"""Steps between looks at the loss: each makes a GPU wait."""
+LOSS_CHECK_STEPS = 50
+"""Steps between checks that the loss is finite; each check makes a GPU wait."""
 
-EVALUATION_BATCH = {"cpu": 64, "cuda": 256}
-"""Images at once. On a CPU more of them take half as long again each: the memory of their layers is
-given back after each layer, and comes as fresh pages."""
+EVALUATION_BATCH_SIZE = {"cpu": 64, "cuda": 256}
+"""Images per batch in evaluation. On a CPU, larger batches take 1.5 times as long per image: the
+memory of each layer's output is then returned to the system and allocated again."""
 
-Mix = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+MixFunction = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""Maps images [B, 3, H, W] and labels [B] to mixed images and targets [B] or [B, C]."""
 
 
 @dataclass(frozen=True)
 class ImageTensors:
-    """Images in memory. pixels: [N, S, S, 3] uint8. labels: [N] int64. Any device, the same."""
+    """Images and labels in the memory of one device.
+
+    pixels: [N, S, S, 3] uint8. labels: [N] int64.
+    """
 
     pixels: Tensor
     labels: Tensor
 
     def __len__(self) -> int:
+        """Returns the number of images."""
         return len(self.labels)
 
 
 @dataclass(frozen=True)
 class TrainingTask:
-    """What is learnt. input: how pixels become what the network sees."""
+    """The data to train on. input_spec: how pixels become the network's input."""
 
     train: ImageTensors
     tune: ImageTensors
-    input: InputSpec
+    input_spec: InputSpec
     num_classes: int
 
 
 class TrainState:
-    """All that changes while a network is trained, and what a checkpoint holds.
+    """Everything that changes during training, and the content of a checkpoint.
 
-    parallel: the network as it runs in training. averaged: the one that is evaluated and kept; the
-    trained one itself where nothing averages.
-    snapshots: the file names of the weights whenever tune accuracy surpassed the best so far, in
-    the first process and in checkpoints; oldest first.
+    parallel: the network as it is called in training. averaged: the network that is evaluated and
+    kept; without exponential moving average this is the trained network itself. snapshots: file
+    names of the weights after each epoch in which tune accuracy exceeded the best so far, oldest
+    first; complete only in the main process and in checkpoints.
     """
 
     def __init__(self, network: nn.Module, recipe: Recipe, steps_per_epoch: int):
@@ -90,6 +96,7 @@ class TrainState:
         self.snapshots: list[str] = []
 
     def save(self, folder: Path) -> None:
+        """Writes a checkpoint."""
         state: dict[str, Any] = {name: part.state_dict() for name, part in self._parts().items()}
         state["curve"] = [asdict(epoch) for epoch in self.curve]
         state["snapshots"] = self.snapshots
@@ -98,7 +105,7 @@ class TrainState:
         write_checkpoint(folder, f"checkpoint_{len(self.curve):05d}.pt", content.getvalue())
 
     def load(self, folder: Path) -> None:
-        """Goes to the newest checkpoint; without one, stays at the beginning."""
+        """Restores the newest checkpoint; without one, nothing changes."""
         if checkpoint := newest_checkpoint(folder):
             state = read_checkpoint(checkpoint)
             for name, part in self._parts().items():
@@ -107,12 +114,16 @@ class TrainState:
             self.snapshots = state["snapshots"]
 
     def _parts(self) -> dict[str, Any]:
+        """Returns the objects that a checkpoint holds the states of, by name."""
         parts = {"network": self.network, "optimizer": self.optimizer, "schedule": self.schedule}
         return parts | ({"ema": self.ema} if self.ema else {})
 
 
-class Trained(NamedTuple):
-    """snapshots: safetensors files, oldest first; the last has the best weights."""
+class TrainingResult(NamedTuple):
+    """The curve of a training and its snapshots.
+
+    snapshots: safetensors files, oldest first; the last has the best weights.
+    """
 
     curve: TrainingCurve
     snapshots: list[Path]
@@ -126,16 +137,17 @@ def train_network(
     device: torch.device,
     max_snapshots: int = 1,
     label: str = "training",
-) -> Trained:
-    """Trains `network` in place; it ends with the weights that were best on tune.
+) -> TrainingResult:
+    """Trains `network` in place; afterwards it has the weights that were best on tune.
 
-    folder: holds the checkpoints from which a killed run goes on, curve.tsv, and the snapshots: the
-    weights whenever tune accuracy surpassed the best so far, the oldest making room for what
-    exceeds `max_snapshots` (Milani, section 3.4). What is damaged there is trained again. A folder
-    belongs to one network with its initial weights, one recipe, task and `max_snapshots`.
+    folder: holds the checkpoints from which a killed run resumes, curve.tsv and the snapshots. A
+    folder belongs to one network with its initial weights, one recipe, one task and one
+    `max_snapshots`; epochs whose files are damaged are trained again. max_snapshots: how many
+    snapshots are kept, the newest; a snapshot is taken after each epoch in which tune accuracy
+    exceeds the best so far (Milani, section 3.4). label: the name in the progress bar and messages.
 
     Raises:
-        UserError: the loss became infinite or NaN, or several processes can't train it.
+        UserError: the loss became infinite or NaN, or several processes can't train this network.
     """
     folder.mkdir(parents=True, exist_ok=True)
     batch_size = min(recipe.batch_size, len(task.train))
@@ -143,96 +155,108 @@ def train_network(
     steps = len(task.train) // batch_size
     network.to(device).to(memory_format=torch.channels_last)
     distributed.sync_batch_norm(network)
-    run = TrainState(network, recipe, steps)
-    first = distributed.is_main()
-    if first:
-        drop_damaged(folder, max_snapshots, label)
+    state = TrainState(network, recipe, steps)
+    is_main = distributed.is_main()
+    if is_main:
+        remove_damaged_checkpoints(folder, max_snapshots, label)
     distributed.barrier()
-    run.load(folder)
+    state.load(folder)
     mix = make_mixup(recipe, task.num_classes)
 
     with (
         torch.backends.cudnn.flags(enabled=True, benchmark=True),
-        tqdm(desc=label, total=recipe.epochs * steps, unit="step", disable=not first) as bar,
+        tqdm(desc=label, total=recipe.epochs * steps, unit="step", disable=not is_main) as bar,
     ):
-        bar.update(len(run.curve) * steps)
-        for epoch in range(len(run.curve), recipe.epochs):
-            if recipe.patience and epochs_since_best(run.curve) >= recipe.patience:
+        bar.update(len(state.curve) * steps)
+        for epoch in range(len(state.curve), recipe.epochs):
+            if recipe.patience and epochs_since_best(state.curve) >= recipe.patience:
                 break
-            met = train_epoch(run, recipe, task, device, mix, bar)
-            seen = evaluate_network(
-                run.averaged, task.tune, task.input, recipe.label_smoothing, device
+            train_stats = train_epoch(state, recipe, task, device, mix, bar)
+            tune_stats = evaluate_network(
+                state.averaged, task.tune, task.input_spec, recipe.label_smoothing, device
             )
-            run.curve.append(Epoch(epoch + 1, *met.means(), *seen.means()))
-            run.schedule.after_epoch(run.curve[-1].tune_top1)
-            if first:
-                if epochs_since_best(run.curve) == 0:
-                    name, content = f"snapshot_{epoch + 1:05d}.safetensors", packed(run.averaged)
-                    run.snapshots.append(write_checkpoint(folder, name, content))
-                write_training_curve(folder / "curve.tsv", run.curve)
-                run.save(folder)
-                # One more than are wanted: the checkpoint before refers to it.
-                prune(folder, run.snapshots[-max_snapshots - 1 :])
+            state.curve.append(Epoch(epoch + 1, *train_stats.means(), *tune_stats.means()))
+            state.schedule.after_epoch(state.curve[-1].tune_top1)
+            if is_main:
+                if epochs_since_best(state.curve) == 0:
+                    name, content = (
+                        f"snapshot_{epoch + 1:05d}.safetensors",
+                        serialize_network(state.averaged),
+                    )
+                    state.snapshots.append(write_checkpoint(folder, name, content))
+                write_training_curve(folder / "curve.tsv", state.curve)
+                state.save(folder)
+                # One more than requested, because the previous checkpoint refers to it.
+                remove_old_files(folder, state.snapshots[-max_snapshots - 1 :])
 
     distributed.barrier()
-    run.load(folder)  # the first process alone knows what the snapshots are called
-    snapshots = [folder / name for name in run.snapshots[-max_snapshots:]]
+    state.load(folder)  # only the main process knows the names of the snapshots
+    snapshots = [folder / name for name in state.snapshots[-max_snapshots:]]
     network.load_state_dict(load_file(snapshots[-1], device=str(device)))
-    return Trained(run.curve, snapshots)
+    return TrainingResult(state.curve, snapshots)
 
 
 def train_epoch(
-    run: TrainState, recipe: Recipe, task: TrainingTask, device: torch.device, mix: Mix, bar: tqdm
+    state: TrainState,
+    recipe: Recipe,
+    task: TrainingTask,
+    device: torch.device,
+    mix: MixFunction,
+    bar: tqdm,
 ) -> "MetricSums":
-    """Once through train, in random order; what is left at the end makes no smaller batch."""
-    epoch = len(run.curve)
+    """Trains for one epoch in random order, leaving out the images of an incomplete last batch.
+
+    Returns the sums of loss and hits over the images of this process.
+    """
+    epoch = len(state.curve)
     batch_size = min(recipe.batch_size, len(task.train))
     steps = len(task.train) // batch_size
     generator = torch.Generator().manual_seed(_seed(recipe, epoch))
     order = torch.randperm(len(task.train), generator=generator)
-    run.network.train()
-    met = MetricSums(device)
+    state.network.train()
+    train_stats = MetricSums(device)
     for index, rows in enumerate(order[: steps * batch_size].split(batch_size)):
         torch.manual_seed(_seed(recipe, epoch, index))
         pixels, labels = fetch_batch(task.train, rows, device)
-        images, targets = mix(task.input.train_transform(pixels, recipe.augmentation), labels)
+        images, targets = mix(task.input_spec.train_transform(pixels, recipe.augmentation), labels)
         images, targets, labels = map(distributed.local_shard, (images, targets, labels))
-        torch.manual_seed(_seed(recipe, epoch, index, distributed.rank()))  # of dropout
-        loss, logits = train_step(run, recipe, images, targets)
-        met.add(loss * len(labels), logits, labels)
-        if run.ema:
-            # Over few steps at first, as TensorFlow does, so that the start is forgotten.
+        torch.manual_seed(_seed(recipe, epoch, index, distributed.rank()))  # for dropout
+        loss, logits = train_step(state, recipe, images, targets)
+        train_stats.add(loss * len(labels), logits, labels)
+        if state.ema:
+            # A short average at first, as in TensorFlow, so that the initial weights are forgotten.
             step = epoch * steps + index
             decay = min(recipe.ema or 0, (1 + step) / (10 + step))
-            run.ema.multi_avg_fn = get_ema_multi_avg_fn(decay)
-            run.ema.update_parameters(run.network)
-        if index % CHECK_EVERY == 0 or index == steps - 1:
-            value = check_loss(loss, run, epoch, index)
-            tune = f"{run.curve[-1].tune_top1:.1%}" if run.curve else "?"
+            state.ema.multi_avg_fn = get_ema_multi_avg_fn(decay)
+            state.ema.update_parameters(state.network)
+        if index % LOSS_CHECK_STEPS == 0 or index == steps - 1:
+            value = check_loss(loss, state, epoch, index)
+            tune = f"{state.curve[-1].tune_top1:.1%}" if state.curve else "?"
             bar.set_postfix(loss=f"{value:.3f}", tune=tune, refresh=False)
         bar.update()
-    return met
+    return train_stats
 
 
 def count_forward_passes(task: TrainingTask, recipe: Recipe, epochs: int) -> int:
-    """Images through the network in so many epochs, the cost of training whatever the machine.
+    """Returns the number of forward passes of one image that `epochs` epochs are equivalent to.
 
-    A training image counts three times, once forward and, as it takes twice the work, twice
-    backward; an image of tune once.
+    This measures the cost of training independently of the machine. A training image counts as
+    three passes, because its backward pass takes twice the work of a forward pass; an image of tune
+    counts as one.
     """
     batch_size = min(recipe.batch_size, len(task.train))
-    seen = len(task.train) // batch_size * batch_size
-    return epochs * (3 * seen + len(task.tune))
+    images_per_epoch = len(task.train) // batch_size * batch_size
+    return epochs * (3 * images_per_epoch + len(task.tune))
 
 
 def epochs_since_best(curve: TrainingCurve) -> int:
-    """Epochs since tune accuracy was last better than ever before."""
+    """Returns the number of epochs since tune accuracy last exceeded the best so far."""
     accuracies = [epoch.tune_top1 for epoch in curve]
     return len(curve) - 1 - accuracies.index(max(accuracies)) if curve else 0
 
 
 def fetch_batch(data: ImageTensors, rows: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Pixels [B, S, S, 3] and labels [B] at `rows` [B], on `device`."""
+    """Returns the pixels [B, S, S, 3] and labels [B] at `rows` [B], on `device`."""
     rows = rows.to(data.pixels.device)
     return (
         data.pixels[rows].to(device, non_blocking=True),
@@ -241,40 +265,48 @@ def fetch_batch(data: ImageTensors, rows: Tensor, device: torch.device) -> tuple
 
 
 def train_step(
-    run: TrainState, recipe: Recipe, images: Tensor, targets: Tensor
+    state: TrainState, recipe: Recipe, images: Tensor, targets: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """One step of the optimizer on the batch's mean loss; that loss and the logits [B, C] float32.
+    """Takes one step of the optimizer on the mean loss of a batch.
 
-    targets: [B] labels or [B, C] probabilities. Of several processes, B is this one's share and the
-    loss that of it; the step is that of the whole batch.
+    Returns that loss and the logits [B, C] float32. With several processes, B and the loss are
+    those of this process's shard, while the step uses the gradients of the whole batch.
+
+    images: [B, 3, H, W]. targets: [B] labels or [B, C] probabilities.
     """
-    run.optimizer.zero_grad(set_to_none=True)
+    state.optimizer.zero_grad(set_to_none=True)
     losses, logits = [], []
     for x, y in zip(images.chunk(recipe.accumulate), targets.chunk(recipe.accumulate), strict=True):
         with autocast(x.device):
-            scores = run.parallel(x).float()
+            scores = state.parallel(x).float()
         loss = F.cross_entropy(scores, y, label_smoothing=recipe.label_smoothing)
         loss = loss * (len(x) / len(images))
         loss.backward()
         losses.append(loss.detach())
         logits.append(scores.detach())
     if recipe.clip_norm:
-        nn.utils.clip_grad_norm_(run.network.parameters(), recipe.clip_norm)
-    run.optimizer.step()
-    run.schedule.after_step()
+        nn.utils.clip_grad_norm_(state.network.parameters(), recipe.clip_norm)
+    state.optimizer.step()
+    state.schedule.after_step()
     return torch.stack(losses).sum(), torch.cat(logits)
 
 
 def autocast(device: torch.device) -> AbstractContextManager:
-    """bfloat16 where the hardware has it, which there is twice as fast; float32 elsewhere."""
+    """Returns a context that computes in bfloat16 if the hardware supports it, or else in float32.
+
+    On such hardware bfloat16 is about twice as fast.
+    """
     return torch.autocast(device.type, torch.bfloat16, enabled=supports_bfloat16(device))
 
 
-def make_mixup(recipe: Recipe, num_classes: int) -> Mix:
-    """Mixup, cutmix, one of the two at random, or nothing; of images [B, 3, H, W], labels [B]."""
+def make_mixup(recipe: Recipe, num_classes: int) -> MixFunction:
+    """Returns a function that applies the recipe's mixup or cutmix, or one of both at random.
+
+    If the recipe has neither, the function returns its arguments.
+    """
     if not recipe.mixup and not recipe.cutmix:
         return lambda images, labels: (images, labels)
-    from torchvision.transforms import v2  # seconds to import
+    from torchvision.transforms import v2  # importing it takes seconds
 
     mixes: list[Callable] = []
     if recipe.mixup:
@@ -285,20 +317,20 @@ def make_mixup(recipe: Recipe, num_classes: int) -> Mix:
 
 
 class MetricSums:
-    """Sums of losses and hits over batches, on the device until asked for."""
+    """Sums of losses and hits over batches; they stay on the device until `means` is called."""
 
     def __init__(self, device: torch.device):
         self.count = 0
         self.sums = torch.zeros(2, dtype=torch.float64, device=device)
 
     def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
-        """loss: summed over the batch. logits: [B, C]. labels: [B]."""
+        """Adds a batch. loss: summed over the batch. logits: [B, C]. labels: [B]."""
         self.count += len(labels)
         self.sums[0] += loss
         self.sums[1] += (logits.argmax(dim=1) == labels).sum()
 
     def means(self) -> tuple[float, float]:
-        """Loss and top-1 accuracy, over all processes."""
+        """Returns mean loss and top-1 accuracy over all processes."""
         sums = torch.cat([self.sums, self.sums.new_tensor([self.count])])
         loss, hits, count = distributed.all_reduce_sum(sums).tolist()
         return loss / count, hits / count
@@ -306,57 +338,62 @@ class MetricSums:
 
 @torch.inference_mode()
 def predict_logits(
-    network: nn.Module, pixels: Tensor, input: InputSpec, device: torch.device
+    network: nn.Module, pixels: Tensor, input_spec: InputSpec, device: torch.device
 ) -> Tensor:
-    """[N, C] float32 on `device`, of images [N, S, S, 3] uint8 on any."""
+    """Returns the logits [N, C] float32, on `device`.
+
+    network: on `device`. pixels: [N, S, S, 3] uint8, on any device.
+    """
     network.eval()
     logits = []
-    for batch in pixels.split(EVALUATION_BATCH[device.type]):
+    for batch in pixels.split(EVALUATION_BATCH_SIZE[device.type]):
         with autocast(device):
-            logits.append(network(input.eval_transform(batch.to(device))).float())
+            logits.append(network(input_spec.eval_transform(batch.to(device))).float())
     return torch.cat(logits)
 
 
 def evaluate_network(
     network: nn.Module,
     data: ImageTensors,
-    input: InputSpec,
+    input_spec: InputSpec,
     label_smoothing: float,
     device: torch.device,
 ) -> MetricSums:
-    tally = MetricSums(device)
+    """Returns the sums of loss and hits over this process's shard of `data`."""
+    stats = MetricSums(device)
     pixels, labels = map(distributed.local_shard, (data.pixels, data.labels.to(device)))
-    logits = predict_logits(network, pixels, input, device)
+    logits = predict_logits(network, pixels, input_spec, device)
     loss = F.cross_entropy(logits, labels, label_smoothing=label_smoothing, reduction="sum")
-    tally.add(loss, logits, labels)
-    return tally
+    stats.add(loss, logits, labels)
+    return stats
 
 
-def check_loss(loss: Tensor, run: TrainState, epoch: int, index: int) -> float:
-    """The loss over all processes as a number.
+def check_loss(loss: Tensor, state: TrainState, epoch: int, index: int) -> float:
+    """Returns the mean loss over all processes.
 
     Raises:
-        UserError: it isn't finite; says when, at which learning rate, and which weights went first.
+        UserError: it isn't finite; the message names the step, the learning rate and the parameters
+            that aren't finite.
     """
     value = float(distributed.all_reduce_sum(loss)) / distributed.world_size()
     if isfinite(value):
         return value
-    rate = run.optimizer.param_groups[0]["lr"]
-    broken = [n for n, p in run.network.named_parameters() if not torch.isfinite(p).all()]
-    where = f"; not finite: {', '.join(broken[:3])}{', …' if len(broken) > 3 else ''}"
+    rate = state.optimizer.param_groups[0]["lr"]
+    diverged = [n for n, p in state.network.named_parameters() if not torch.isfinite(p).all()]
+    names = f"; not finite: {', '.join(diverged[:3])}{', …' if len(diverged) > 3 else ''}"
     raise UserError(
         f"the loss became {value} in epoch {epoch + 1} by step {index + 1}, at learning rate "
-        f"{rate:.3g}{where if broken else ''}; lower the recipe's learning_rate or set clip_norm"
+        f"{rate:.3g}{names if diverged else ''}; lower the recipe's learning_rate or set clip_norm"
     )
 
 
-def packed(network: nn.Module, metadata: dict[str, str] | None = None) -> bytes:
-    """The network's weights and buffers as the content of a safetensors file."""
+def serialize_network(network: nn.Module, metadata: dict[str, str] | None = None) -> bytes:
+    """Returns the network's weights and buffers as the content of a safetensors file."""
     weights = {name: value.contiguous() for name, value in network.state_dict().items()}
     return save(weights, metadata)
 
 
 def _seed(recipe: Recipe, *position: int) -> int:
-    """A seed for the epoch, or the step in it, unlike its neighbors' in every bit."""
+    """Returns a seed for an epoch or a step, unrelated to the seeds of other epochs and steps."""
     text = ",".join(map(str, (recipe.seed, *position)))
     return int.from_bytes(blake2b(text.encode(), digest_size=7).digest(), "little")
