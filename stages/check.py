@@ -13,5 +13,11 @@ def check(args: argparse.Namespace, params: Params) -> str:
     return f"params.yaml is fine: {len(params.runs)} runs: {', '.join(params.runs)}"
 
 
+def load_params() -> Params:
+    from headstart.data import datasets
+
+    return datasets.load_params()
+
+
 if __name__ == "__main__":
-    run(check, parser(__doc__))
+    run(check, parser(__doc__), load_params)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from hashlib import blake2b
 from typing import NamedTuple
 
-from headstart.config import ImageFolder, PhotoPatches, TinyImageNet
+from headstart.config import DatasetOutline
 from headstart.core.atomic_files import write_text
 from headstart.core.cache_folders import cache_root
 
@@ -23,9 +23,7 @@ class SplitChanges(NamedTuple):
 
 
 def record_splits(
-    dataset: PhotoPatches | TinyImageNet | ImageFolder,
-    contents: Sequence[str],
-    splits: Sequence[str],
+    dataset: DatasetOutline, contents: Sequence[str], splits: Sequence[str]
 ) -> SplitChanges | None:
     """Keeps the splits of the images whose files have the SHA-256 digests `contents`.
 

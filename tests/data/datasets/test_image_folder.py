@@ -6,16 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from headstart.config import ImageFolder
 from headstart.core.errors import UserError
-from headstart.data.datasets import Dataset, image_folder
+from headstart.data.datasets import Dataset, ImageFolder
 from headstart.data.decoding import UnreadableImageError
 from tests.data.datasets import layouts
 from tests.pictures import put
 
 
 def load(path: Path, **options: float) -> Dataset:
-    return image_folder.load(ImageFolder(name="image_folder", path=path, **options))  # type: ignore
+    return ImageFolder(path=path, **options).load()  # type: ignore
 
 
 def counts(dataset: Dataset) -> Counter[str]:

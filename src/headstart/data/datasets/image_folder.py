@@ -8,48 +8,64 @@ not looked at; files whose names end like no image's are counted and passed over
 """
 
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
 from unicodedata import normalize
 
-from headstart.config import ImageFolder
+from headstart.config.section import Fraction, Section, Seed
 from headstart.core.errors import UserError, did_you_mean
 from headstart.data.datasets.base import Dataset, Record
 from headstart.data.datasets.file_tree import FileTree, is_image, open_tree
 from headstart.store.examples import ClassLabel
 
 
-def load(section: ImageFolder) -> Dataset:
-    """The images below `section.path`; a class's id and name are its folder's.
+class ImageFolder(Section):
+    """A user's own images.
 
-    Raises:
-        UserError: no or empty class folders, images outside of class folders, a class of val or
-            test that train hasn't, or a folder beside train/ that is none of the splits; or links
-            lead out of the folder.
+    path: of the folder or .zip. val_fraction, seed: the share of each class's training images that
+    becomes val where there is no val/, and the seed that chooses them. follow_links: whether links
+    that lead out of `path` are followed.
     """
-    source = _without_wrappers(open_tree(section.path, follow_links=section.follow_links))
-    _check_folders(source)
-    train = source.subtree("train/") if "train/" in source.names else source
-    classes = _class_names(train)
-    labels = {name: label for label, name in enumerate(classes)}
-    prefix = "train/" if train is not source else ""
-    records = [Record(prefix + name, label, "train") for name, label in _labeled(train, labels)]
-    _check_none_is_empty(train, records, classes)
-    has_val = bool(prefix) and "val/" in source.names
-    if has_val:
-        records += [
-            Record(f"val/{name}", label, "val")
-            for name, label in _labeled(source.subtree("val/"), labels)
-        ]
-    if prefix and "test/" in source.names:
-        records += _test(source.subtree("test/"), labels)
-    files = [name for name in source.names if not name.endswith("/")]
-    return Dataset(
-        classes=[ClassLabel(name, name) for name in classes],
-        records=records,
-        read=source.read,
-        ignored=sum(not is_image(name) for name in files),
-        val_fraction=None if has_val else section.val_fraction,
-        seed=section.seed,
-    )
+
+    name: Literal["image_folder"] = "image_folder"
+    path: Path
+    val_fraction: Fraction = 0.2
+    seed: Seed = 0
+    follow_links: bool = False
+
+    def load(self) -> Dataset:
+        """Lists the images below `path`; the name of a class's folder is its id and its name.
+
+        Raises:
+            UserError: there are no class folders, or one is empty; images lie outside of class
+                folders; val or test has a class that train lacks; a folder beside train/ is none of
+                the splits; or links lead out of the folder.
+        """
+        source = _without_wrappers(open_tree(self.path, follow_links=self.follow_links))
+        _check_folders(source)
+        train = source.subtree("train/") if "train/" in source.names else source
+        classes = _class_names(train)
+        labels = {name: label for label, name in enumerate(classes)}
+        prefix = "train/" if train is not source else ""
+        records = [Record(prefix + name, label, "train") for name, label in _labeled(train, labels)]
+        _check_none_is_empty(train, records, classes)
+        has_val = bool(prefix) and "val/" in source.names
+        if has_val:
+            records += [
+                Record(f"val/{name}", label, "val")
+                for name, label in _labeled(source.subtree("val/"), labels)
+            ]
+        if prefix and "test/" in source.names:
+            records += _test(source.subtree("test/"), labels)
+        files = [name for name in source.names if not name.endswith("/")]
+        return Dataset(
+            classes=[ClassLabel(name, name) for name in classes],
+            records=records,
+            read=source.read,
+            ignored=sum(not is_image(name) for name in files),
+            val_fraction=None if has_val else self.val_fraction,
+            seed=self.seed,
+        )
 
 
 def _without_wrappers(source: FileTree) -> FileTree:

@@ -17,11 +17,13 @@ transfer matters.
 
 import io
 from hashlib import sha256
+from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from PIL import Image
 
-from headstart.config import PhotoPatches
+from headstart.config.section import Section
 from headstart.core.sample_photographs import PHOTOGRAPHS, photograph
 from headstart.data.datasets.base import Dataset, Record
 from headstart.data.splits import shuffled
@@ -37,18 +39,29 @@ CAST = 0.6
 """Stops by which each channel is, beside that."""
 
 
-def load(section: PhotoPatches) -> Dataset:
-    """The patches; `section.path` is not read.
+class PhotoPatches(Section):
+    """The embedded default: patches of the photographs that ship with two libraries.
 
-    Raises:
-        UserError: an installed library lacks a photograph.
+    path: not read.
     """
-    names = list(PHOTOGRAPHS)
-    return Dataset(
-        classes=[ClassLabel(name, name.replace("_", " ")) for name in names],
-        records=[record for label, name in enumerate(names) for record in _records(name, label)],
-        read=_read,
-    )
+
+    name: Literal["photo_patches"] = "photo_patches"
+    path: Path
+
+    def load(self) -> Dataset:
+        """Lists the patches of all photographs.
+
+        Raises:
+            UserError: an installed library lacks a photograph.
+        """
+        names = list(PHOTOGRAPHS)
+        return Dataset(
+            classes=[ClassLabel(name, name.replace("_", " ")) for name in names],
+            records=[
+                record for label, name in enumerate(names) for record in _records(name, label)
+            ],
+            read=_read,
+        )
 
 
 def _records(name: str, label: int) -> list[Record]:

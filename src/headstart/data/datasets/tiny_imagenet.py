@@ -7,8 +7,9 @@
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
-from headstart.config import TinyImageNet
+from headstart.config.section import Section
 from headstart.core.errors import UserError
 from headstart.data.datasets.base import Box, Dataset, Record
 from headstart.data.datasets.file_tree import FileTree, is_image, open_tree
@@ -21,20 +22,30 @@ SIZE = 248_100_043
 MD5 = "90528d7ca1a48142e341f4ef8d21d0de"
 
 
-def load(section: TinyImageNet) -> Dataset:
-    """The dataset at `section.path`: the folder `tiny-imagenet-200`, one that holds it or its .zip,
-    or the .zip. A folder that holds none of them gets the official archive.
+class TinyImageNet(Section):
+    """Tiny ImageNet.
 
-    Raises:
-        UserError: it can't be found or downloaded, or its text files don't fit its images.
+    path: the folder `tiny-imagenet-200`, a folder that holds it or its .zip, or the .zip. A folder
+    that holds none of them gets the official archive.
     """
-    source = locate(section.path)
-    classes = _classes(source.text("wnids.txt").split(), source.text("words.txt"))
-    labels = {label.id: position for position, label in enumerate(classes)}
-    images = [name for name in source.names if is_image(name)]
-    test = [Record(name, None, "test") for name in images if name.startswith("test/images/")]
-    records = [*_train(source, images, labels), *_val(source, images, labels), *test]
-    return Dataset(classes, records, source.read)
+
+    name: Literal["tiny_imagenet"] = "tiny_imagenet"
+    path: Path
+
+    def load(self) -> Dataset:
+        """Lists the images at `path`; downloads the official archive if they are not there.
+
+        Raises:
+            UserError: the dataset can't be found or downloaded, or its text files don't fit its
+                images.
+        """
+        source = locate(self.path)
+        classes = _classes(source.text("wnids.txt").split(), source.text("words.txt"))
+        labels = {label.id: position for position, label in enumerate(classes)}
+        images = [name for name in source.names if is_image(name)]
+        test = [Record(name, None, "test") for name in images if name.startswith("test/images/")]
+        records = [*_train(source, images, labels), *_val(source, images, labels), *test]
+        return Dataset(classes, records, source.read)
 
 
 def locate(path: Path) -> FileTree:
