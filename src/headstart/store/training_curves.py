@@ -8,10 +8,11 @@ from headstart.core.atomic_files import tsv_writer
 
 @dataclass(frozen=True)
 class Epoch:
-    """Losses are cross-entropies with the label smoothing, without the L2 term.
+    """Loss and accuracy after one epoch.
 
-    Of train: means over the epoch's batches as they were met, dropout and augmented views
-    included. Of tune: the whole images after the epoch.
+    Losses are cross-entropies with label smoothing, without the L2 term.
+    train_loss, train_top1: means over the epoch's batches during training, with dropout and
+    augmentation. tune_loss, tune_top1: on the whole images of tune after the epoch.
     """
 
     epoch: int
@@ -25,7 +26,7 @@ TrainingCurve = list[Epoch]
 
 
 def write_training_curve(path: Path, curve: TrainingCurve) -> None:
-    """One line an epoch, tab-separated, with a header."""
+    """Writes one row per epoch, tab-separated, with a header."""
     with tsv_writer(path) as table:
         table.writerow(field.name for field in fields(Epoch))
         for epoch in curve:

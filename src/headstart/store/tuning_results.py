@@ -9,7 +9,7 @@ from headstart.core.atomic_files import tsv_writer
 
 
 class Score(NamedTuple):
-    """On the whole images of tune: top-1 accuracy, and the softmax's negative log-likelihood."""
+    """Top-1 accuracy and negative log-likelihood on the whole images of tune."""
 
     top1: float
     nll: float
@@ -17,19 +17,22 @@ class Score(NamedTuple):
 
 @dataclass(frozen=True)
 class TuningResults:
-    """settings, scores: of every candidate. chosen: position of the one that tune chose."""
+    """The scores of all candidates.
+
+    settings, scores: one per candidate. chosen: position of the candidate that tune chose.
+    """
 
     settings: Sequence[dict[str, Any]]
     scores: Sequence[Score]
     chosen: int
 
 
-def write_tuning_table(path: Path, surface: TuningResults) -> None:
-    """A line a candidate, tab-separated, with a header; a diverged one's scores are nan."""
+def write_tuning_table(path: Path, results: TuningResults) -> None:
+    """Writes one row per candidate, tab-separated, with a header; nan if it diverged."""
     with tsv_writer(path) as table:
-        table.writerow([*surface.settings[0], "tune_top1", "tune_nll", "chosen"])
+        table.writerow([*results.settings[0], "tune_top1", "tune_nll", "chosen"])
         for index, (settings, score) in enumerate(
-            zip(surface.settings, surface.scores, strict=True)
+            zip(results.settings, results.scores, strict=True)
         ):
             scores = (f"{value:.6g}" for value in score)
-            table.writerow([*settings.values(), *scores, int(index == surface.chosen)])
+            table.writerow([*settings.values(), *scores, int(index == results.chosen)])
