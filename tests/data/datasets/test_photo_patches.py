@@ -97,5 +97,5 @@ def test_needs_no_network(monkeypatch: pytest.MonkeyPatch):
 
 def test_a_library_that_lost_a_photograph(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(PHOTOGRAPHS, "eagle", ("skimage", "data/eagle.png"))
-    with pytest.raises(UserError, match=r"scikit-image .* has no data/eagle\.png; `uv sync`"):
+    with pytest.raises(UserError, match=r"scikit-image .* has no data/eagle\.png; run `uv sync`"):
         SECTION.load()

@@ -3,8 +3,8 @@
     train/<class>/**    with optional val/<class>/** and test/<class>/** (or test/*, unlabeled)
     <class>/**          without train/
 
-Without val/, `prepare` makes `val_fraction` of each class's training images val. Hidden files are
-not looked at; files whose names end like no image's are counted and passed over.
+Without val/, `prepare` holds out `val_fraction` of each class's training images as val. Hidden
+files are ignored; files without an image's extension are counted and ignored.
 """
 
 from collections.abc import Iterator
@@ -69,7 +69,7 @@ class ImageFolder(Section):
 
 
 def _without_wrappers(source: FileTree) -> FileTree:
-    """A .zip often holds one folder that holds all the others."""
+    """Returns the innermost tree: a .zip often has one top folder that contains all others."""
     while True:
         top = {name.split("/")[0] + "/" for name in source.names if "/" in name or is_image(name)}
         wraps = any(name.count("/") > 1 for name in source.names)
@@ -79,14 +79,17 @@ def _without_wrappers(source: FileTree) -> FileTree:
 
 
 def _folders(source: FileTree) -> list[str]:
-    """The folders directly in `source`, without their `/`."""
+    """Returns the names of the folders at the top of `source`, without `/`."""
     return [name[:-1] for name in source.names if name.endswith("/") and name.count("/") == 1]
 
 
 def _check_folders(source: FileTree) -> None:
     if "train/" not in source.names:
         if stray := {"val", "test"} & set(_folders(source)):
-            raise UserError(f"{source.path} has {stray.pop()}/ but no train/; name it so")
+            raise UserError(
+                f"{source.path} has {stray.pop()}/ but no train/; "
+                "rename the training folder to train"
+            )
         return
     for name in filter(is_image, source.names):
         split = name.split("/")[0]
@@ -96,7 +99,7 @@ def _check_folders(source: FileTree) -> None:
 
 
 def _class_names(train: FileTree) -> list[str]:
-    # One name can be written in two ways in Unicode; macOS and Linux choose different ones.
+    # Unicode has several encodings of one name, and macOS and Linux choose different ones.
     names = sorted({normalize("NFC", folder) for folder in _folders(train)})
     if not names:
         raise UserError(f"{train.path} has no class folders; put images into <class>/")
@@ -126,14 +129,14 @@ def _check_none_is_empty(train: FileTree, records: list[Record], classes: list[s
 
 
 def _test(source: FileTree, labels: dict[str, int]) -> list[Record]:
-    """Unlabeled if its images lie directly in it, labeled if in class folders."""
+    """Lists test images: labeled if they are in class folders, unlabeled if in none."""
     images = list(filter(is_image, source.names))
-    bare = [name for name in images if "/" not in name]
-    if not bare:
+    unlabeled = [name for name in images if "/" not in name]
+    if not unlabeled:
         return [Record(f"test/{name}", label, "test") for name, label in _labeled(source, labels)]
-    if len(bare) < len(images):
+    if len(unlabeled) < len(images):
         raise UserError(
             f"{source.path} has images both in class folders and outside; "
-            "label all of the test images or none"
+            "put all test images into class folders or none"
         )
     return [Record(f"test/{name}", None, "test") for name in images]

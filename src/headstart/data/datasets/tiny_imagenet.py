@@ -49,7 +49,7 @@ class TinyImageNet(Section):
 
 
 def locate(path: Path) -> FileTree:
-    """The tree whose root holds wnids.txt."""
+    """Returns the tree whose root contains wnids.txt; downloads the archive into an empty folder."""
     if path.is_dir():
         for folder in (path, path / FOLDER):
             if (folder / "wnids.txt").is_file():
@@ -65,7 +65,9 @@ def locate(path: Path) -> FileTree:
 
 
 def _classes(wnids: list[str], words: str) -> list[ClassLabel]:
-    """Named by the first synonym; by wnid too where two classes share it (crane: bird, machine)."""
+    """Names each class by its first synonym, and by its wnid too if two classes share that one
+    (crane: the bird, the machine).
+    """
     synonyms = dict(line.split("\t", 1) for line in words.splitlines() if "\t" in line)
     names = [synonyms.get(wnid, wnid).split(",")[0].strip() for wnid in wnids]
     shared = Counter(names)
@@ -76,14 +78,14 @@ def _classes(wnids: list[str], words: str) -> list[ClassLabel]:
 
 
 def _train(source: FileTree, images: list[str], labels: dict[str, int]) -> Iterator[Record]:
-    """What is annotated but absent is a record too: `prepare` reports it."""
+    """Yields a record for each image or annotation; `prepare` reports images that are missing."""
     boxes = {
         f"train/{wnid}/images/{file}": box
         for wnid in labels
         for (file,), box in _rows(source, f"train/{wnid}/{wnid}_boxes.txt", 1)
     }
-    found = {name for name in images if name.startswith("train/")}
-    for name in sorted(found | boxes.keys()):
+    present = {name for name in images if name.startswith("train/")}
+    for name in sorted(present | boxes.keys()):
         wnid = name.split("/")[1]
         if wnid not in labels:
             raise UserError(f"{source.path}: wnids.txt doesn't name the class of {name}")
@@ -104,7 +106,7 @@ def _val(source: FileTree, images: list[str], labels: dict[str, int]) -> Iterato
 
 
 def _rows(source: FileTree, name: str, words: int) -> Iterator[tuple[list[str], Box]]:
-    """Each line's first columns, as many as `words`, and its box in the four that follow."""
+    """Yields the first `words` columns of each line, and the box in the four columns after them."""
     for number, line in enumerate(source.text(name).splitlines(), start=1):
         if not line:
             continue
