@@ -149,7 +149,7 @@ def _without_metadata(data: bytes) -> bytes:
 
 
 def _check_depth(image: ImageFile.ImageFile) -> None:
-    """Raises UnreadableImageError unless white is defined: 65535 at 16 bits, except in some TIFFs."""
+    """Raises UnreadableImageError unless white is defined, as 65535 is for most 16-bit images."""
     if isinstance(image, TiffImageFile):
         tags = image.tag_v2
         white_is_defined = (tags.get(BITSPERSAMPLE), tags.get(PHOTOMETRIC_INTERPRETATION)) == (

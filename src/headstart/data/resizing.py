@@ -77,7 +77,7 @@ def write_images(
 
 
 def stored_side(entries: list[Entry], max_side: int) -> int:
-    """Returns `max_side`, or the largest short side if that is less, as enlarging adds no detail."""
+    """Returns `max_side`, or the largest short side if that is less: enlarging adds no detail."""
     return min(max_side, max(min(entry.width, entry.height) for entry in entries))
 
 

@@ -15,7 +15,7 @@ from headstart.core.errors import UserError
 from headstart.data.decoding import UnreadableImageError
 
 MAX_FILE_BYTES = 1 << 29
-"""Largest size of a file: images are smaller, and a .zip member that unpacks to more is an attack."""
+"""Limit on a file's size: images are smaller; a .zip member that unpacks to more is an attack."""
 
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 """Compression methods of which zipfile unpacks only as many bytes as are read."""
@@ -42,7 +42,7 @@ class FileTree:
     read: Callable[[str], bytes]
 
     def subtree(self, folder: str) -> "FileTree":
-        """Returns the tree below `folder`: a folder's name, which ends in `/`, or "" for this tree."""
+        """Returns the tree below `folder`, a folder's name that ends in `/`, or "" for this tree."""
         names = [name.removeprefix(folder) for name in self.names if name.startswith(folder)]
         return FileTree(
             self.path / folder, [n for n in names if n], lambda name: self.read(folder + name)
@@ -122,7 +122,7 @@ def is_image(name: str) -> bool:
 def _names_and_reader(
     path: Path, key: str, follow_links: bool
 ) -> tuple[list[str], Callable[[str], bytes]]:
-    """Returns the unsorted names in the folder or .zip at `path`, and a function that reads them."""
+    """Returns the unsorted names in the folder or .zip at `path` and a function that reads them."""
     check(path, key)
     if path.is_dir():
         return _folder_names(path, follow_links), _folder_reader(path)

@@ -60,7 +60,7 @@ def _fetch(url: str, part: Path, size: int) -> None:
 
 @contextmanager
 def _open_url(url: str, start: int) -> Iterator[tuple[HTTPResponse, int]]:
-    """Yields the response and the byte that it starts at: 0 if the server doesn't support ranges."""
+    """Yields the response and the byte where it starts, 0 if the server doesn't support ranges."""
     request = Request(url, headers={"Range": f"bytes={start}-"} if start else {})
     with urlopen(request, timeout=TIMEOUT_S) as response:
         resumed = response.headers.get("Content-Range", "").startswith(f"bytes {start}-")

@@ -49,7 +49,7 @@ class TinyImageNet(Section):
 
 
 def locate(path: Path) -> FileTree:
-    """Returns the tree whose root contains wnids.txt; downloads the archive into an empty folder."""
+    """Returns the tree with wnids.txt at its root; downloads the archive if a folder lacks it."""
     if path.is_dir():
         for folder in (path, path / FOLDER):
             if (folder / "wnids.txt").is_file():
