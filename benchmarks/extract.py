@@ -158,14 +158,14 @@ def ours(
     )
     loaded = load_backbone(described)
     started = start_runtime(loaded, "auto", 16 if DEVICE.type == "cpu" else 256)
-    section = config.ImageFolder(name="image_folder", path=folder)
+    section = datasets.ImageFolder(path=folder)
     checks = config.Prepare(tune_fraction=0.2, seed=0, on_bad_image="stop", max_pixels=10**8)
 
     def run() -> float:
         with tempfile.TemporaryDirectory() as cache:
             os.environ["HEADSTART_CACHE"] = cache
             began = time.perf_counter()
-            dataset = datasets.load_dataset(section)
+            dataset = section.load()
             manifest = prepare_dataset(dataset, checks).manifest
             write_images(out / "images.h5", manifest, dataset.read, 299, "crop", 10**8)
             with open_images(out / "images.h5") as stored:
@@ -180,7 +180,7 @@ def ours(
 
 def unpack_images(dataset: Path, count: int, folder: Path) -> None:
     """Unpacks `count` training images of eight classes of Tiny ImageNet into `folder`."""
-    source = datasets.load_dataset(config.TinyImageNet(name="tiny_imagenet", path=dataset))
+    source = datasets.TinyImageNet(path=dataset).load()
     records = [record for record in source.records if record.split == "train"]
     for label in range(8):
         of_class = [record for record in records if record.label == label]

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import yaml
 
-from headstart import config
 from headstart.cli import project_checks
 from headstart.cli.project_checks import check_project
 from headstart.core.errors import UserError
+from headstart.data import datasets
 from tests import cases
 
 FOLDER = {"name": "image_folder", "path": "images", "val_fraction": 0.2}
@@ -24,7 +24,7 @@ def checked(folder: Path, **sections: Any) -> list[str]:
     content["dataset"] = sections.get("dataset", FOLDER)
     (folder / "params.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
     try:
-        check_project(config.load_params(folder / "params.yaml"))
+        check_project(datasets.load_params(folder / "params.yaml"))
     except UserError as error:
         return str(error).splitlines()
     return []
@@ -53,7 +53,7 @@ def test_the_command(
 
 def test_the_shipped_params_are_fine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(cases.ROOT)
-    check_project(config.load_params())
+    check_project(datasets.load_params())
 
 
 def test_all_is_said_at_once(tmp_path: Path) -> None:

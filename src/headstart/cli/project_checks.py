@@ -12,7 +12,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from headstart.backbones.weights_file_digests import check_digest
-from headstart.config import Backbone, MLPHead, Params, PhotoPatches, SweepHead
+from headstart.config import Backbone, MLPHead, Params, SweepHead
 from headstart.core.errors import UserError
 from headstart.core.memory_limits import head_training_memory, machine_memory, require_memory
 from headstart.data.datasets.file_tree import check
@@ -43,7 +43,7 @@ def _dataset_problems(params: Params) -> Iterator[str]:
     path = params.dataset.path
     if Path.cwd().is_relative_to(path.resolve()):
         yield f"dataset.path: {path} holds this project; put the images into a folder of their own"
-    elif isinstance(params.dataset, PhotoPatches):
+    elif params.dataset.name == "photo_patches":
         if not path.exists():
             yield (
                 f"dataset.path: {path} doesn't exist; photo_patches reads nothing there, but DVC "

@@ -65,7 +65,7 @@ def open_project(folder: Path) -> Iterator["Params"]:
     Raises:
         UserError: params.yaml is wrong.
     """
-    from headstart.config import load_params
+    from headstart.data.datasets import load_params
 
     with chdir(folder):
         yield load_params()

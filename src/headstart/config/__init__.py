@@ -9,10 +9,10 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import yaml
-from pydantic import BaseModel, Discriminator, ValidationError, model_validator
+from pydantic import BaseModel, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from headstart.config.backbones import (
@@ -34,7 +34,7 @@ from headstart.config.heads import (
     SweepHead,
     TrainHead,
 )
-from headstart.config.preparation import ImageFolder, PhotoPatches, Prepare, Resize, TinyImageNet
+from headstart.config.preparation import DatasetOutline, Prepare, Resize
 from headstart.config.section import Alias, Section
 from headstart.config.standard_zoo import STANDARD_ZOO
 from headstart.config.training import (
@@ -64,12 +64,12 @@ __all__ = [
     "Backbone",
     "Concatenation",
     "Cosine",
+    "DatasetOutline",
     "EnsembleRecipe",
     "Evaluate",
     "ExponentialDecay",
     "Finetune",
     "Head",
-    "ImageFolder",
     "LDAHead",
     "LearningCurve",
     "LinearHead",
@@ -79,7 +79,6 @@ __all__ = [
     "Network",
     "Optimizer",
     "Params",
-    "PhotoPatches",
     "PlateauDecay",
     "Prepare",
     "RMSProp",
@@ -88,7 +87,6 @@ __all__ = [
     "Schedule",
     "Section",
     "SweepHead",
-    "TinyImageNet",
     "TrainScratch",
     "load_params",
     "timm_architectures",
@@ -117,7 +115,7 @@ these alone is taken for one that ran already."""
 
 
 class Params(Section):
-    dataset: Annotated[PhotoPatches | TinyImageNet | ImageFolder, Discriminator("name")]
+    dataset: DatasetOutline
     prepare: Prepare
     resize: Resize
     zoo: dict[Alias, ZooEntry]
@@ -326,12 +324,23 @@ class _Loader(_SafeLoader):
 
 
 def load_params(path: Path = Path("params.yaml")) -> Params:
-    """params.yaml, validated as a whole.
+    """Reads and validates params.yaml, but for the keys of `dataset` that its reader defines.
+
+    `headstart.data.datasets.load_params` validates these too.
+
+    Raises:
+        UserError: see `load_as`.
+    """
+    return load_as(Params, path)
+
+
+def load_as(model: type[Model], path: Path) -> Model:
+    """Reads a YAML file and validates its content as `model`.
 
     Raises:
         UserError: the file can't be read or isn't YAML, keys or values in it are wrong, or DVC
-            would overlook a key; one line each. What sections say of each other is looked at once
-            each of them is right.
+            would overlook a key; one line each. Whether the sections fit each other is checked
+            once each of them is valid.
     """
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), _Loader)
@@ -341,7 +350,7 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
         raise UserError(f"{path} can't be read ({error.strerror})") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
-    valid = validate_as(Params, content, str(path))
+    valid = validate_as(model, content, str(path))
     for keys in _keys(content):
         if keys[-1] in UNTRACKED:
             raise UserError(

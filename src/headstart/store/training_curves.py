@@ -8,13 +8,11 @@ from headstart.core.atomic_files import read_tsv, tsv_writer
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one epoch of training gave. Losses are cross-entropies, label smoothing included.
+    """Loss and accuracy after one epoch.
 
-    The L2 term is left out of all losses.
-
-    epoch: counted from 1. train_loss, train_top1: means over the epoch's batches as they were
-    trained on, dropout and augmented views included. tune_loss, tune_top1: of the whole images of
-    tune after the epoch.
+    Losses are cross-entropies with label smoothing, without the L2 term.
+    train_loss, train_top1: means over the epoch's batches during training, with dropout and
+    augmentation. tune_loss, tune_top1: on the whole images of tune after the epoch.
     """
 
     epoch: int
@@ -28,7 +26,7 @@ TrainingCurve = list[Epoch]
 
 
 def write_training_curve(path: Path, curve: TrainingCurve) -> None:
-    """One row per epoch; the header alone for a model that is not trained in epochs."""
+    """Writes one row per epoch; the header alone for a model that is not trained in epochs."""
     with tsv_writer(path) as table:
         table.writerow(field.name for field in fields(Epoch))
         for epoch in curve:

@@ -10,7 +10,7 @@ from headstart.core.atomic_files import read_tsv, tsv_writer
 
 
 class Score(NamedTuple):
-    """On the whole images of tune: top-1 accuracy, and the softmax's negative log-likelihood."""
+    """Top-1 accuracy and negative log-likelihood on the whole images of tune."""
 
     top1: float
     nll: float
@@ -20,8 +20,8 @@ class Score(NamedTuple):
 class TuningResults:
     """All candidates that tune chose from.
 
-    settings, scores: one per candidate; a candidate that diverged has NaN as its scores. chosen:
-    the position of the candidate that was chosen.
+    settings, scores: one per candidate; the scores of a candidate that diverged are NaN. chosen:
+    position of the candidate that tune chose.
     """
 
     settings: Sequence[dict[str, Any]]
@@ -30,7 +30,7 @@ class TuningResults:
 
 
 def write_tuning_results(path: Path, results: TuningResults) -> None:
-    """One row per candidate; one row without settings where there was no choice."""
+    """Writes one row per candidate; one row without settings where there was no choice."""
     with tsv_writer(path) as table:
         table.writerow([*results.settings[0], "tune_top1", "tune_nll", "chosen"])
         for index, (settings, score) in enumerate(
@@ -42,7 +42,7 @@ def write_tuning_results(path: Path, results: TuningResults) -> None:
 
 
 def load_tuning_results(path: Path) -> TuningResults:
-    """What `write_tuning_results` wrote to `path`, the scores to six digits.
+    """Reads what `write_tuning_results` wrote; scores have six digits.
 
     Raises:
         UserError: the file is missing.
@@ -55,7 +55,7 @@ def load_tuning_results(path: Path) -> TuningResults:
 
 
 def _parse(cell: str) -> Any:
-    """The Python value whose `str` is `cell`."""
+    """Returns the Python value whose `str` is `cell`."""
     try:
         return literal_eval(cell)
     except (ValueError, SyntaxError):
