@@ -53,13 +53,13 @@ def test_a_typo_names_what_the_caller_wrote() -> None:
     with pytest.raises(hs.UserError) as told:
         hs.LinearHead(epoch=3)  # pyright: ignore[reportCallIssue]
     assert str(told.value) == "LinearHead: unknown setting 'epoch'; did you mean 'epochs'?"
-    with pytest.raises(hs.UserError, match="^MLPHead: hidden.0: Input should be greater than 0"):
+    with pytest.raises(hs.UserError, match=r"^MLPHead: hidden.0: Input should be greater than 0"):
         hs.MLPHead(hidden=[0])
-    with pytest.raises(hs.UserError, match="^LDAHead: shrinkages: .* at least 1 item"):
+    with pytest.raises(hs.UserError, match=r"^LDAHead: shrinkages: .* at least 1 item"):
         hs.LDAHead(shrinkages=[])
-    with pytest.raises(hs.UserError, match="^SweepHead: over: can't vary 'rate'; did you mean"):
+    with pytest.raises(hs.UserError, match=r"^SweepHead: over: can't vary 'rate'; did you mean"):
         hs.SweepHead(over={"rate": [1]})
-    with pytest.raises(hs.UserError, match="^SweepHead: over: learning_rate can't be -1: Input"):
+    with pytest.raises(hs.UserError, match=r"^SweepHead: over: learning_rate can't be -1: Input"):
         hs.SweepHead(head=hs.MLPHead(), over={"learning_rate": [-1]})
 
 
@@ -106,22 +106,24 @@ def test_what_cannot_be_learned_from_is_said(
     extractor: hs.Extractor, train: ExtractedFeatures, images: np.ndarray
 ) -> None:
     head = hs.RidgeHead()
-    with pytest.raises(hs.UserError, match="^train has no labels; give the extractor one for each"):
+    with pytest.raises(
+        hs.UserError, match=r"^train has no labels; give the extractor one for each"
+    ):
         head.fit(extractor(images[:4]))
-    with pytest.raises(hs.UserError, match="^tune has no labels"):
+    with pytest.raises(hs.UserError, match=r"^tune has no labels"):
         head.fit(train, extractor(images[:4]))
-    with pytest.raises(hs.UserError, match="^the only class is 'a'"):
+    with pytest.raises(hs.UserError, match=r"^the only class is 'a'"):
         head.fit(extractor(images[:4], list("aaaa")))
-    with pytest.raises(hs.UserError, match="no class has two different images.*give `tune`"):
+    with pytest.raises(hs.UserError, match=r"no class has two different images.*give `tune`"):
         head.fit(extractor(images[::10], list("abcd")))
-    with pytest.raises(hs.UserError, match="there are images of 'e', and none of that class"):
+    with pytest.raises(hs.UserError, match=r"there are images of 'e', and none of that class"):
         head.fit(train, extractor(images[:2], list("ee")))
-    with pytest.raises(hs.UserError, match="train_views is 'all', but train shows whole images"):
+    with pytest.raises(hs.UserError, match=r"train_views is 'all', but train shows whole images"):
         hs.RidgeHead(train_views="all").fit(train)
-    with pytest.raises(hs.UserError, match="^train is a ndarray; give the features of an Extr"):
+    with pytest.raises(hs.UserError, match=r"^train is a ndarray; give the features of an Extr"):
         head.fit(train.values)  # pyright: ignore[reportArgumentType]
     other = hs.Extractor("pixels", cache=None, device="cpu")
-    with pytest.raises(hs.UserError, match="train and tune don't belong together"):
+    with pytest.raises(hs.UserError, match=r"train and tune don't belong together"):
         head.fit(train, other(images[::10], [train.examples.classes[i].id for i in range(4)]))
 
 
