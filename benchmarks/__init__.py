@@ -1,1 +1,4 @@
-"""Measurements: ratios against named baselines in one alternating run. Never asserted in a test."""
+"""Measurements of speed and memory: ratios to named baselines, measured in alternating rounds.
+
+No test asserts them.
+"""

@@ -1,9 +1,9 @@
-"""How much of the damage to JPEGs `decode` finds, and what decoding costs.
+"""The share of damaged JPEGs that `decode` detects, and the speed of decoding.
 
     uv run python -m benchmarks.damage photos.zip
 
-A folder or .zip of JPEGs: all are decoded by `decode` and by Pillow alone, one thread; the pixels
-must be the same. Then 400 of them, chosen at random, are damaged in three ways.
+Takes a folder or .zip of JPEGs. All are decoded by `decode` and by Pillow alone, in one thread; the
+pixels must be the same. Then 400 of them, chosen at random, are damaged in three ways.
 """
 
 import argparse
@@ -35,8 +35,8 @@ def pillow(data: bytes) -> np.ndarray:
 DECODERS: dict[str, Decoder] = {"headstart": ours, "Pillow": pillow}
 
 
-def coded(data: bytes) -> int:
-    """Where the coded pixels of a JPEG's first scan begin."""
+def scan_start(data: bytes) -> int:
+    """The offset of the scan_start pixels of a JPEG's first scan, in bytes."""
     start = 2
     while True:
         end = start + 2 + int.from_bytes(data[start + 2 : start + 4])
@@ -45,28 +45,30 @@ def coded(data: bytes) -> int:
         start = end
 
 
-def overwritten(data: bytes, count: int, random: np.random.Generator) -> bytes:
-    """With `count` bytes among the coded pixels replaced by others."""
+def overwrite(data: bytes, count: int, random: np.random.Generator) -> bytes:
+    """Replaces `count` bytes of the scan_start pixels by others."""
     changed = np.frombuffer(data, np.uint8).copy()
-    at = random.choice(np.arange(coded(data), len(data) - 2), count, replace=False)
+    at = random.choice(np.arange(scan_start(data), len(data) - 2), count, replace=False)
     changed[at] += random.integers(1, 256, count).astype(np.uint8)
     return changed.tobytes()
 
 
-def halved(data: bytes, _: np.random.Generator) -> bytes:
-    """The first half, ended as a whole file is."""
-    return data[: (coded(data) + len(data)) // 2] + b"\xff\xd9"
+def cut_in_half(data: bytes, _: np.random.Generator) -> bytes:
+    """Keeps the first half of the scan_start pixels, followed by the marker of a JPEG's end."""
+    return data[: (scan_start(data) + len(data)) // 2] + b"\xff\xd9"
 
 
 DAMAGE: dict[str, Callable[[bytes, np.random.Generator], bytes]] = {
-    "8 bytes overwritten": lambda data, random: overwritten(data, 8, random),
-    "1 byte overwritten": lambda data, random: overwritten(data, 1, random),
-    "half, with an end marker": halved,
+    "8 bytes overwritten": lambda data, random: overwrite(data, 8, random),
+    "1 byte overwritten": lambda data, random: overwrite(data, 1, random),
+    "half, with an end marker": cut_in_half,
 }
 
 
-def accepted(decoder: Decoder, damaged: list[bytes], whole: list[np.ndarray]) -> tuple[int, int]:
-    """How many are, and how many of those with a mean error of more than 5 gray levels."""
+def count_accepted(
+    decoder: Decoder, damaged: list[bytes], whole: list[np.ndarray]
+) -> tuple[int, int]:
+    """The number of files that are decoded, and of those whose mean error exceeds 5 gray levels."""
     count = wrong = 0
     for data, pixels in zip(damaged, whole, strict=True):
         try:
@@ -78,8 +80,8 @@ def accepted(decoder: Decoder, damaged: list[bytes], whole: list[np.ndarray]) ->
     return count, wrong
 
 
-def seconds(decoder: Decoder, files: list[bytes]) -> float:
-    """CPU seconds, the least of some rounds."""
+def cpu_seconds(decoder: Decoder, files: list[bytes]) -> float:
+    """CPU seconds to decode all files: the minimum over the rounds."""
     taken = []
     for _ in range(ROUNDS):
         began = time.process_time()
@@ -97,8 +99,8 @@ def main() -> None:
     for data in files:
         np.testing.assert_array_equal(ours(data), pillow(data))
     print(f"{machine()}\n{len(files)} JPEGs: none refused, the pixels are Pillow's")
-    rates = {name: len(files) / seconds(d, files) for name, d in DECODERS.items()}
-    print("; ".join(f"{name} {rate:,.0f} a CPU second" for name, rate in rates.items()))
+    rates = {name: len(files) / cpu_seconds(d, files) for name, d in DECODERS.items()}
+    print("; ".join(f"{name} {rate:,.0f} per CPU second" for name, rate in rates.items()))
     random = np.random.default_rng(0)
     chosen = [files[i] for i in random.permutation(len(files))[:DAMAGED]]
     whole = [ours(data) for data in chosen]
@@ -106,7 +108,7 @@ def main() -> None:
     for kind, damage in DAMAGE.items():
         damaged = [damage(data, random) for data in chosen]
         for name, decoder in DECODERS.items():
-            count, wrong = accepted(decoder, damaged, whole)
+            count, wrong = count_accepted(decoder, damaged, whole)
             print(f"{kind}: {name} {count}, {wrong}")
 
 

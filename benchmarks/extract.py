@@ -1,10 +1,10 @@
-"""Extraction against other ways to do it: from JPEG files to features in HDF5, end to end.
+"""Extraction compared with other tools, from JPEG files to features in an HDF5 file.
 
     uv run python -m benchmarks.extract --dataset tiny-imagenet-200.zip
         [--thingsvision PYTHON]   # the interpreter of an environment with thingsvision installed
 
-Random weights, float32, the CPU or the GPU that is there. Importing, loading and compiling count
-for none of them; decoding, resizing, computing and writing count for all.
+Random weights, float32, on the GPU if there is one. The time to import, load and compile is left
+out for all of them; the time to decode, resize, compute and write is included.
 """
 
 import argparse
@@ -34,8 +34,8 @@ from headstart.data import datasets
 from headstart.data.preparation import prepare_dataset
 from headstart.data.resizing import write_images
 from headstart.extraction.extraction_stats import ExtractionStats
-from headstart.extraction.extractor import Extractor
 from headstart.extraction.pipeline import extract_features
+from headstart.extraction.row_extractor import RowExtractor
 from headstart.extraction.view_plan import ViewPlan
 from headstart.runtime.runtimes import start_runtime
 from headstart.store.images import open_images
@@ -65,7 +65,7 @@ print(json.dumps({"seconds": time.perf_counter() - began, "shape": features.shap
 
 
 def naive(name: str, size: int, folder: Path, out: Path) -> Callable[[], float]:
-    """The loop of a tutorial: PIL, a tensor, the model, batch by batch."""
+    """The loop of a tutorial: PIL images become a tensor, which goes through the model."""
     model = timm.create_model(name, num_classes=0).eval().to(DEVICE)
     config = resolve_model_data_config(model)
     mean, std = (torch.tensor(v).view(3, 1, 1) for v in (config["mean"], config["std"]))
@@ -87,13 +87,13 @@ def naive(name: str, size: int, folder: Path, out: Path) -> Callable[[], float]:
                         (torch.from_numpy(np.array(image)).permute(2, 0, 1) / 255 - mean) / std
                     )
                 features.append(model(torch.stack(batch).to(DEVICE)).cpu().numpy())
-        write(out / "naive.h5", features)
+        write_features(out / "naive.h5", features)
         return time.perf_counter() - began
 
     return run
 
 
-def write(path: Path, features: list[np.ndarray]) -> None:
+def write_features(path: Path, features: list[np.ndarray]) -> None:
     with h5py.File(path, "w") as file:
         file["features"] = np.concatenate(features)
 
@@ -101,7 +101,7 @@ def write(path: Path, features: list[np.ndarray]) -> None:
 def timm_inference(
     name: str, size: int, folder: Path, out: Path, channels_last: bool
 ) -> Callable[[], float]:
-    """As timm's inference.py: its dataset, its loader with two workers, its model."""
+    """The parts of timm's inference.py: its dataset, its loader with two workers, its model."""
     model = timm.create_model(name, num_classes=0).eval().to(DEVICE)
     if channels_last:
         model = model.to(memory_format=torch.channels_last)
@@ -128,7 +128,7 @@ def timm_inference(
                 if channels_last:
                     batch = batch.contiguous(memory_format=torch.channels_last)
                 features.append(model(batch.to(DEVICE)).cpu().numpy())
-        write(out / "timm.h5", features)
+        write_features(out / "timm.h5", features)
         return time.perf_counter() - began
 
     return run
@@ -152,24 +152,24 @@ def thingsvision(
 def ours(
     name: str, size: int, folder: Path, out: Path, counts: list[ExtractionStats]
 ) -> Callable[[], float]:
-    """prepare, resize and extract, with an empty cache every time."""
+    """The stages prepare, resize and extract, with an empty cache in each round."""
     described = config.Backbone(
         architecture=name, weights="none", input_size=size, interpolation="bilinear"
     )
     loaded = load_backbone(described)
     started = start_runtime(loaded, "auto", 16 if DEVICE.type == "cpu" else 256)
-    section = config.ImageFolder(name="image_folder", path=folder)
+    section = datasets.ImageFolder(path=folder)
     checks = config.Prepare(tune_fraction=0.2, seed=0, on_bad_image="stop", max_pixels=10**8)
 
     def run() -> float:
         with tempfile.TemporaryDirectory() as cache:
             os.environ["HEADSTART_CACHE"] = cache
             began = time.perf_counter()
-            dataset = datasets.load_dataset(section)
+            dataset = section.load()
             manifest = prepare_dataset(dataset, checks).manifest
             write_images(out / "images.h5", manifest, dataset.read, 299, "crop", 10**8)
             with open_images(out / "images.h5") as stored:
-                member = Extractor(name, started, loaded.provenance)
+                member = RowExtractor(name, started, loaded.provenance)
                 counts.extend(
                     extract_features(stored, out, [member], ViewPlan(False, 0), "float32")
                 )
@@ -178,9 +178,9 @@ def ours(
     return run
 
 
-def files_of(dataset: Path, count: int, folder: Path) -> None:
-    """Unpacks `count` training images of eight classes from Tiny ImageNet's .zip."""
-    source = datasets.load_dataset(config.TinyImageNet(name="tiny_imagenet", path=dataset))
+def unpack_images(dataset: Path, count: int, folder: Path) -> None:
+    """Unpacks `count` training images of eight classes of Tiny ImageNet into `folder`."""
+    source = datasets.TinyImageNet(path=dataset).load()
     records = [record for record in source.records if record.split == "train"]
     for label in range(8):
         of_class = [record for record in records if record.label == label]
@@ -190,8 +190,8 @@ def files_of(dataset: Path, count: int, folder: Path) -> None:
             file.write_bytes(source.read(record.id))
 
 
-def sgemm_rate() -> float:
-    """Float32 operations a second of the machine's own matrix product: the best of five."""
+def sgemm_flops() -> float:
+    """Float32 count_flops per second of torch's matrix product: the maximum of five runs."""
     a, b = torch.randn(2, 4096, 4096, device=DEVICE)
     best = 0.0
     for _ in range(5):
@@ -201,8 +201,8 @@ def sgemm_rate() -> float:
     return best
 
 
-def operations(name: str, size: int) -> int:
-    """Of one image through the network; a multiplication and an addition are two."""
+def count_flops(name: str, size: int) -> int:
+    """Operations for one image; a multiplication and an addition count as two."""
     model = timm.create_model(name, num_classes=0).eval()
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
         model(torch.zeros(1, 3, size, size))
@@ -220,7 +220,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder, out = Path(temporary, "images"), Path(temporary, "out")
         out.mkdir()
-        files_of(args.dataset, args.images, folder)
+        unpack_images(args.dataset, args.images, folder)
         for name, size in MODELS.items():
             counts: list[ExtractionStats] = []
             contenders = {
@@ -236,10 +236,10 @@ def main() -> None:
             print(f"\n### {name} at {size} px, {args.images} images, {args.rounds} rounds\n")
             print(table(seconds, "naive eager loop", args.images, "image"))
             computing = max(count.computed / count.computing for count in counts)
-            achieved = computing * operations(name, size)
+            achieved = computing * count_flops(name, size)
             print(
                 f"\nheadstart while it computes: {achieved / 1e9:,.0f} GFLOP/s, "
-                f"{achieved / sgemm_rate():.0%} of the machine's sgemm\n"
+                f"{achieved / sgemm_flops():.0%} of the machine's sgemm\n"
             )
 
 

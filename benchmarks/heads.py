@@ -1,10 +1,10 @@
-"""Heads on a large set: one sweep against separate runs, ours against scikit-learn's.
+"""Training heads on many features: a sweep against separate runs, and against scikit-learn.
 
     uv run python -m benchmarks.heads                      # about an hour on 2 cores
     uv run python -m benchmarks.heads --images 10000 --configurations 8 --epochs 2
 
-Made-up features: a weak Gaussian blob a class, rectified, as pooled activations are. One NVIDIA GPU
-is used where there is one, except by scikit-learn and the closed forms.
+The features are synthetic: one weak Gaussian blob per class, rectified as pooled activations are.
+An NVIDIA GPU is used where there is one, except by scikit-learn and the closed forms.
 """
 
 import argparse
@@ -53,7 +53,7 @@ def main() -> None:
     print(f"{machine()}, scikit-learn {version('scikit-learn')}")
     print(f"{args.images:,} x {WIDTH:,} features, {CLASSES} classes, ", end="")
     print(f"{args.epochs} epochs, batch {BATCH:,}, {args.rounds} rounds", flush=True)
-    task = made_up(args.images)
+    task = make_task(args.images)
     x = np.concatenate(
         [task.standardization(part[:, 0]) for part in np.array_split(task.train.values, 64)]
     )
@@ -71,7 +71,7 @@ def main() -> None:
     show(
         {
             "separate runs": lambda: clock(
-                lambda: [by_hand(*on_device, args.epochs, **point) for point in points]
+                lambda: [train_by_hand(*on_device, args.epochs, **point) for point in points]
             ),
             "one sweep": lambda: clock(lambda: fit_sweep(swept, task)),
         },
@@ -106,8 +106,8 @@ def main() -> None:
     )
 
 
-def made_up(images: int) -> FitContext:
-    """float16, one view."""
+def make_task(images: int) -> FitContext:
+    """Synthetic features [N, 1, WIDTH] float16, in CLASSES classes."""
     rng = np.random.default_rng(0)
     centers = 0.15 * rng.standard_normal((CLASSES, WIDTH), np.float32)
     classes = [ClassLabel(str(index), str(index)) for index in range(CLASSES)]
@@ -142,7 +142,7 @@ def recipe(kind: str, **settings: Any) -> Any:
     return TypeAdapter(config.Head).validate_python(defaults | settings)
 
 
-def by_hand(
+def train_by_hand(
     x: torch.Tensor,
     labels: torch.Tensor,
     epochs: int,
@@ -151,7 +151,7 @@ def by_hand(
     label_smoothing: float,
     learning_rate_decay: float,
 ) -> None:
-    """The loop that one would write for one head: features standardized beforehand, in float32."""
+    """The plain loop for one head, on features that are already standardized, float32."""
     layer = nn.Linear(WIDTH, CLASSES).to(x.device)
     adam = torch.optim.Adam(
         layer.parameters(), lr=learning_rate, weight_decay=weight_decay, fused=True
@@ -169,7 +169,7 @@ def by_hand(
 
 
 def objective(model: Affine, x: np.ndarray, labels: np.ndarray, l2: float) -> float:
-    """The mean cross-entropy with its L2 term."""
+    """The mean cross-entropy plus the L2 term."""
     total = 0.0
     for rows in np.array_split(np.arange(len(x)), max(1, len(x) // 8192)):
         logits, at = torch.from_numpy(model(x[rows])), torch.from_numpy(labels[rows])
@@ -180,7 +180,10 @@ def objective(model: Affine, x: np.ndarray, labels: np.ndarray, l2: float) -> fl
 def scikit_learn(
     x: np.ndarray, labels: np.ndarray, l2: float, loss: float
 ) -> tuple[LogisticRegression, int]:
-    """L-BFGS on the same objective with as few iterations as reach `loss`, to a quarter more."""
+    """L-BFGS on the same objective, and the number of iterations that it takes to reach `loss`.
+
+    That number is at most a quarter larger than the smallest one.
+    """
     iterations = 4
     while True:
         fitter = LogisticRegression(C=1 / (l2 * len(x)), max_iter=iterations, tol=1e-12)
@@ -192,7 +195,7 @@ def scikit_learn(
 
 
 def clock(work: Callable[[], Any]) -> float:
-    """Seconds."""
+    """The seconds that `work` takes."""
     start = time.perf_counter()
     work()
     return time.perf_counter() - start

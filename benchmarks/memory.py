@@ -1,9 +1,9 @@
-"""Peak memory of an extraction against the number of images.
+"""The peak memory of an extraction, by the number of images.
 
     uv run python -m benchmarks.memory
 
-Synthetic images through a stand-in for a network, each count in a process of its own: what is
-measured is the reading, cutting, caching and writing around the network.
+Synthetic images pass through a stand-in for a network, each number of images in a process of its
+own. Measured are the reading, cropping, caching and writing around the network.
 """
 
 import resource
@@ -33,10 +33,10 @@ class StandIn:
 
 
 def extract(count: int, folder: Path) -> float:
-    """Extracts the whole view of `count` images; the process's peak memory in MB."""
+    """Extracts the whole view of `count` images; returns the process's peak memory in MB."""
     from headstart.data.resizing import pixel_digest
-    from headstart.extraction.extractor import Extractor
     from headstart.extraction.pipeline import extract_features
+    from headstart.extraction.row_extractor import RowExtractor
     from headstart.extraction.view_plan import ViewPlan
     from headstart.store.examples import ClassLabel, Examples
     from headstart.store.images import Images
@@ -56,7 +56,7 @@ def extract(count: int, folder: Path) -> float:
             np.full((count, 4), np.nan, np.float32),
             Examples(ids, np.arange(count) % 200, [ClassLabel(str(c), str(c)) for c in range(200)]),
         )
-        member = Extractor("", StandIn(), {"architecture": "stand-in"})
+        member = RowExtractor("", StandIn(), {"architecture": "stand-in"})
         extract_features(stored, folder, [member], ViewPlan(False, 0), "float16")
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 

@@ -1,8 +1,8 @@
-"""How a features file is laid out: what a scan and a loading of random batches cost.
+"""The layouts of a features file: the speed of a scan and of reading random batches.
 
     uv run python -m benchmarks.storage
 
-Features [N, 2048] float16 as a network with ReLU leaves them: half of the values are zero.
+Features [N, 2048] float16 like those of a network that ends in ReLU: half of them are zero.
 """
 
 import tempfile
@@ -28,7 +28,7 @@ LAYOUTS: dict[str, dict[str, Any]] = {
 
 
 def scan(path: Path) -> float:
-    """Seconds to read every row once, in order."""
+    """Seconds to read each row once, in order."""
     began = time.perf_counter()
     with h5py.File(path, "r") as file:
         for start in range(0, ROWS, BATCH):

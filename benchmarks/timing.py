@@ -1,4 +1,4 @@
-"""What all benchmarks share: alternating rounds, medians, and a table that says where it ran."""
+"""The timing that all benchmarks share: alternating rounds, a table of medians, the machine."""
 
 import platform
 from collections.abc import Callable
@@ -9,9 +9,9 @@ import torch
 
 
 def alternate(contenders: dict[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
-    """Seconds that each contender reports, in `rounds` rounds of one run of each.
+    """The seconds that each contender returns, one entry for each round.
 
-    Alternating spreads whatever else the machine does over all of them.
+    A round runs each contender once, so that other load on the machine affects all of them alike.
     """
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     for number in range(rounds):
@@ -22,7 +22,7 @@ def alternate(contenders: dict[str, Callable[[], float]], rounds: int) -> dict[s
 
 
 def table(seconds: dict[str, list[float]], baseline: str, items: int, unit: str) -> str:
-    """A Markdown row a contender: median rate, range, and the ratio of medians to `baseline`'s."""
+    """A Markdown table with one row per contender: median rate, range, ratio to `baseline`."""
     lines = [f"| | {unit}s/s | range | × {baseline} |", "| --- | ---: | ---: | ---: |"]
     base = median(seconds[baseline])
     for name, spent in seconds.items():
@@ -39,7 +39,7 @@ def _rate(value: float) -> str:
 
 
 def machine() -> str:
-    """One line: processor or GPU, threads, versions."""
+    """One line that names the GPU or processor, the number of threads, and versions."""
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else _processor()
     return (
         f"{device}, {torch.get_num_threads()} threads; Python {platform.python_version()}, "

@@ -1,20 +1,21 @@
-"""Training: our whole loop against the model's bare steps, and against timm's train.py.
+"""Training end to end: the whole loop against bare steps of the model, and timm's train.py.
 
     uv run python -m benchmarks.train
     uv run python -m benchmarks.train --networks resnet14t --steps 4 --batch 16 --rounds 1
 
-Three contenders a network, with the same model, batch size, optimizer and precision, channels_last:
-- bare steps: forward, backward and the optimizer's step on one batch that lies on the device;
-- headstart: training.train_epoch, all of it: fetch, augment, mix, descend, average, tally;
-- timm: what its train.py (no part of the package) makes of timm's parts when it is started with
+For each network there are three contenders, with the same model, batch size, optimizer and
+precision, in channels_last:
+- bare steps: forward, backward and the optimizer's step on one batch that is on the device;
+- headstart: all of training_loop.train_epoch: fetch, augment, mix, step, average, sum metrics;
+- timm: the parts that its train.py (which is not in the package) uses when it is started with
   --amp --amp-dtype bfloat16 (where we use it) --channels-last and the recipe's optimizer,
-  smoothing, mixup, cutmix, clipping and averaging: JPEG files in a folder a class, create_dataset,
+  smoothing, mixup, cutmix, clipping and averaging: JPEG files in class folders, create_dataset,
   create_loader with the prefetcher, workers, RandomResizedCrop, mirroring and (where the recipe
   changes light) color jitter, FastCollateMixup, create_optimizer_v2, create_scheduler_v2,
   ModelEmaV3, and the loss read every 50 steps. Logging, checkpoints and validation are left out.
 
-Images are made up, a little larger than the networks want them where the networks crop, as in
-training. An untimed round comes first: workers, kernels and memory start.
+The images are synthetic, and where the networks crop a little larger than their input, as in
+training. The first round isn't timed, because workers and kernels start in it.
 """
 
 import argparse
@@ -66,7 +67,7 @@ MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 
 @dataclass(frozen=True)
 class Case:
-    """A network, made anew by each call, its recipe, and what it sees of images."""
+    """A network, built anew by each call, its recipe, and its input."""
 
     network: Callable[[], nn.Module]
     recipe: Recipe
@@ -94,11 +95,11 @@ def main() -> None:
         print(
             f"\n{name} at {chosen.input.size} px, {args.steps} steps of {batch_size}:", flush=True
         )
-        data = made_up(images, chosen.input.side)
+        data = make_images(images, chosen.input.side)
         with tempfile.TemporaryDirectory() as folder:
             write_jpegs(Path(folder), data)
             contenders = {
-                "bare steps": bare(chosen, data, args.steps, device),
+                "bare steps": bare_steps(chosen, data, args.steps, device),
                 "headstart": headstart(chosen, data, args.steps, device),
                 "timm": timm_train(chosen, Path(folder), args.steps, args.workers, device),
             }
@@ -113,7 +114,7 @@ def case(name: str, batch: int | None) -> Case:
     if name == FINETUNED:
         recipe = loaded.recipes["finetune"]
         size, crop = 96, loaded.finetune.crop
-        network = finetuned
+        network = build_finetuned
     else:
         chosen = loaded.networks[name]
         recipe = loaded.recipes[chosen.recipe]
@@ -126,13 +127,13 @@ def case(name: str, batch: int | None) -> Case:
     return Case(network, recipe, InputSpec(size, crop, MEAN, STD))
 
 
-def finetuned() -> nn.Module:
-    """As headstart.finetuning trains it, but for its weights."""
+def build_finetuned() -> nn.Module:
+    """The network that headstart.training.fine_tuning trains, with random weights."""
     return freeze_batch_norm_2d(timm.create_model(FINETUNED, num_classes=CLASSES))
 
 
-def made_up(count: int, side: int) -> ImageTensors:
-    """Soft colors, which as JPEG take about as long to read as photographs."""
+def make_images(count: int, side: int) -> ImageTensors:
+    """Smooth colors, which as JPEG take about as long to read as photographs."""
     torch.manual_seed(0)
     coarse = torch.randint(256, (count, 3, 12, 12)).float()
     pixels = F.interpolate(coarse, (side, side), mode="bilinear").byte()
@@ -146,12 +147,12 @@ def write_jpegs(folder: Path, data: ImageTensors) -> None:
         Image.fromarray(pixels.numpy()).save(path, quality=90)
 
 
-def placed(network: nn.Module, device: torch.device) -> nn.Module:
+def to_device(network: nn.Module, device: torch.device) -> nn.Module:
     return network.to(device).to(memory_format=torch.channels_last).train()
 
 
 def clock(work: Callable[[], object], device: torch.device) -> float:
-    """Seconds."""
+    """The seconds that `work` takes, until the GPU is done."""
     start = time.perf_counter()
     work()
     if device.type == "cuda":
@@ -159,8 +160,10 @@ def clock(work: Callable[[], object], device: torch.device) -> float:
     return time.perf_counter() - start
 
 
-def bare(chosen: Case, data: ImageTensors, steps: int, device: torch.device) -> Callable[[], float]:
-    network = placed(chosen.network(), device)
+def bare_steps(
+    chosen: Case, data: ImageTensors, steps: int, device: torch.device
+) -> Callable[[], float]:
+    network = to_device(chosen.network(), device)
     stepping = make_optimizer(chosen.recipe, network)
     count = chosen.recipe.batch_size
     images = chosen.input.eval_transform(data.pixels[:count].to(device))
@@ -180,11 +183,11 @@ def bare(chosen: Case, data: ImageTensors, steps: int, device: torch.device) -> 
 def headstart(
     chosen: Case, data: ImageTensors, steps: int, device: torch.device
 ) -> Callable[[], float]:
-    """Images on the device, where end_to_end.labeled puts what fits."""
+    """With the images on the device, where training puts them if they fit."""
     task = TrainingTask(
         ImageTensors(data.pixels.to(device), data.labels.to(device)), data, chosen.input, CLASSES
     )
-    run = TrainState(placed(chosen.network(), device), chosen.recipe, steps)
+    run = TrainState(to_device(chosen.network(), device), chosen.recipe, steps)
     mix = make_mixup(chosen.recipe, CLASSES)
 
     def work() -> None:
@@ -198,7 +201,7 @@ def timm_train(
     chosen: Case, folder: Path, steps: int, workers: int, device: torch.device
 ) -> Callable[[], float]:
     recipe = chosen.recipe
-    network = placed(chosen.network(), device)
+    network = to_device(chosen.network(), device)
     averaged = ModelEmaV3(network, decay=recipe.ema) if recipe.ema else None
     stepping = create_optimizer_v2(
         network,

@@ -48,9 +48,13 @@ def entry(table: Mapping[str, Entry], name: str, alias: str) -> Entry:
 
 
 def run(
-    stage: Callable[[argparse.Namespace, config.Params], str], arguments: argparse.ArgumentParser
+    stage: Callable[[argparse.Namespace, config.Params], str],
+    arguments: argparse.ArgumentParser,
+    load_params: Callable[[], config.Params] = config.load_params,
 ) -> None:
     """Parses, validates params.yaml, runs `stage` and prints the line of figures that it returns.
+
+    load_params: reads and validates params.yaml.
 
     What a user can put right ends as one message and exit status 1, without a traceback; in
     a process of torchrun's as the message that torchrun tells.
@@ -58,7 +62,7 @@ def run(
     args = arguments.parse_args()
     torchruns = os.environ.get("TORCHELASTIC_ERROR_FILE")
     try:
-        print(stage(args, config.load_params()), flush=True)
+        print(stage(args, load_params()), flush=True)
     except UserError as error:
         if torchruns:
             Path(torchruns).write_text(

@@ -1,7 +1,6 @@
-"""The results of all active runs as one table and one figure."""
+"""Compares the results of all active runs, in a report of tables, sentences and figures."""
 
 import argparse
-import json
 
 from headstart.config import Params
 from stages import parser, run
@@ -14,36 +13,46 @@ def compare(args: argparse.Namespace, params: Params) -> str:
         comparison_report,
         comparison_table,
         draw_comparison,
-        load_correct,
-        load_results,
         results_summary,
         write_pairs,
     )
     from headstart.report.conclusions import finetuning_conclusions, transfer_conclusions
+    from headstart.report.figures import (
+        draw_ensemble_figures,
+        draw_evaluation_figures,
+        draw_training_figures,
+        draw_tsne_figures,
+    )
     from headstart.report.learning_curve_figure import draw_learning_curves
     from headstart.store.learning_curves import load_learning_curves, write_learning_curves
+    from headstart.store.predicted_classes import load_correct
+    from headstart.store.run_metrics import load_metrics, write_metrics
 
-    asked = params.evaluate
-    results = load_results(args.results, params.runs)
-    right = load_correct(args.results, params.runs)
-    differences = paired_differences(right, asked.confidence, asked.resamples, asked.seed)
+    settings, figures = params.evaluate, args.report / "figures"
+    results = load_metrics(args.results / "evaluation", params.runs)
+    correct = load_correct(args.results / "predictions", params.runs)
+    sampling = (settings.confidence, settings.resamples, settings.seed)
+    differences = paired_differences(correct, *sampling)
+    curves = load_learning_curves(args.results / "learning_curves", params.learning_curves)
 
     write_pairs(args.report / "pairs.tsv", differences)
-    said = [
+    conclusions = [
         *finetuning_conclusions(results, differences, params.finetuned),
         *transfer_conclusions(results, differences, params.transfer_runs, params.scratch_runs),
     ]
-    report = comparison_report(results, differences, asked.confidence, said)
+    report = comparison_report(results, differences, settings.confidence, conclusions)
     write_text(args.report / "comparison.md", report)
     summary = results_summary(results)
-    write_text(args.report / "metrics.json", json.dumps(summary, indent=2) + "\n")
-    draw_comparison(results, args.report / "comparison.svg")
+    write_metrics(args.report / "metrics.json", summary)
+    write_learning_curves(args.report / "learning_curves.tsv", curves)
 
-    curves = load_learning_curves(args.results / "learning_curve", params.learning_curves)
-    write_learning_curves(args.report / "learning_curve" / "curves.tsv", curves)
+    draw_comparison(results, figures / "comparison.svg")
     if curves:
-        path = args.report / "learning_curve" / "curves.svg"
-        draw_learning_curves(path, curves, asked.confidence)
+        draw_learning_curves(figures / "learning_curves.svg", curves, settings.confidence)
+    draw_training_figures(args.results, figures, params.single_runs, params.head_runs)
+    draw_evaluation_figures(args.results, figures, results, settings.confidence)
+    draw_ensemble_figures(args.results, figures, params.ensemble.ensembles)
+    draw_tsne_figures(args.results, figures, params.extract.backbones)
 
     return (
         f"{comparison_table(results)}\ncompared {len(results)} runs; tune chooses {summary['best']}"

@@ -1,4 +1,4 @@
-"""Several runs' or snapshots' predictions averaged into one's; where asked, tune chooses which."""
+"""Averages the predictions of several runs or snapshots; tune may choose which of them."""
 
 import argparse
 
@@ -11,14 +11,14 @@ def ensemble(args: argparse.Namespace, params: Params) -> str:
         align_members,
         average_members,
         choose_members,
+        ensemble_curve,
         member_names,
-        write_ensemble_curve,
     )
-    from headstart.report.ensemble_figure import draw_ensemble_curve
+    from headstart.store.ensemble_curves import EnsembleCurve, write_ensemble_curve
     from headstart.store.predictions import load_predictions, save_predictions
 
-    wanted = entry(params.ensembles, "ensembles", args.name)
-    names = member_names(wanted, args.predictions)
+    recipe = entry(params.ensembles, "ensembles", args.name)
+    names = member_names(recipe, args.predictions)
     folders = [args.predictions / name for name in names]
     splits = {
         split: align_members([load_predictions(folder / f"{split}.h5") for folder in folders])
@@ -26,17 +26,17 @@ def ensemble(args: argparse.Namespace, params: Params) -> str:
         if split != "test" or (folders[0] / "test.h5").exists()
     }
     members = list(range(len(folders)))
-    if wanted.choose != "all":
-        choice = choose_members(splits["tune"], splits["val"], wanted.average, wanted.choose)
-        members = choice.members
-        write_ensemble_curve(args.ensemble / "curve.tsv", choice, names)
-        draw_ensemble_curve(args.ensemble / "curve.svg", choice)
-    for split, found in splits.items():
-        averaged = average_members([found[member] for member in members], wanted.average)
+    curve: EnsembleCurve = []
+    if recipe.choose != "all":
+        choice = choose_members(splits["tune"], splits["val"], recipe.average, recipe.choose)
+        members, curve = choice.members, ensemble_curve(choice, names)
+    write_ensemble_curve(args.results / "ensembles" / f"{args.name}.tsv", curve)
+    for split, predictions in splits.items():
+        averaged = average_members([predictions[member] for member in members], recipe.average)
         save_predictions(args.ensemble / f"{split}.h5", averaged)
     averaged_names = ", ".join(names[member] for member in members)
-    return f"{args.name}: averaged the {wanted.average} of {len(members)} ({averaged_names})"
+    return f"{args.name}: averaged the {recipe.average} of {len(members)} ({averaged_names})"
 
 
 if __name__ == "__main__":
-    run(ensemble, parser(__doc__, "predictions", "ensemble", name="alias in ensembles"))
+    run(ensemble, parser(__doc__, "predictions", "ensemble", "results", name="alias in ensembles"))

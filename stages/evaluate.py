@@ -1,55 +1,57 @@
-"""Predictions to metrics with intervals, calibration, tables, and the challenge's test file."""
+"""Evaluates a run's predictions: metrics with intervals, calibration, tables, the test file."""
 
 import argparse
-import json
 
 from headstart.config import Params
 from stages import parser, run
 
 
 def evaluate(args: argparse.Namespace, params: Params) -> str:
-    from headstart.core.atomic_files import write_text
-    from headstart.evaluation.crop_accuracy import crop_accuracies, write_crop_accuracies
+    from headstart.evaluation.crop_accuracy import crop_accuracies
     from headstart.evaluation.run_results import (
         calibrate_run,
+        calibration_stages,
         evaluate_run,
         load_splits,
-        primary_protocol,
+        predict_classes,
         write_challenge,
         write_confusions,
-        write_examples,
         write_per_class,
-        write_reliability,
     )
-    from headstart.report.crop_accuracy_figure import draw_crop_accuracies
+    from headstart.store.crop_accuracies import write_crop_accuracies
+    from headstart.store.predicted_classes import write_predicted_classes
+    from headstart.store.reliability_bins import write_reliability_bins
+    from headstart.store.run_metrics import primary_protocol, summarize_metrics, write_metrics
 
-    asked = params.evaluate
-    sampling = (asked.resamples, asked.seed)
+    settings, name = params.evaluate, args.predictions.name
+    sampling = (settings.resamples, settings.seed)
     splits = load_splits(args.predictions)
-    found = evaluate_run(splits, asked.confidence, *sampling)
-    calibrated = calibrate_run(splits, asked.confidence, asked.coverage, *sampling)
+    val = splits["val"]
+    metrics = evaluate_run(splits, settings.confidence, *sampling)
+    calibrated = calibrate_run(splits, settings.confidence, settings.coverage, *sampling)
 
-    folder = args.metrics.parent
-    write_text(args.metrics, json.dumps(found, indent=2) + "\n")
-    write_text(folder / "calibration.json", json.dumps(calibrated, indent=2) + "\n")
-    write_per_class(folder / "per_class.tsv", splits["val"], asked.confidence)
-    write_confusions(folder / "confusions.tsv", splits["val"])
-    write_reliability(folder, splits["val"], calibrated, asked.confidence)
-    write_examples(folder / "examples.tsv", splits["val"])
-    if len(splits["val"].views) > 1:
-        accuracies = crop_accuracies(splits["val"], asked.seed)
-        write_crop_accuracies(folder / "crops.tsv", accuracies)
-        draw_crop_accuracies(folder / "crops.svg", splits["val"], accuracies)
-    if "test" in splits and "test" not in found:
+    folder = args.results / "evaluation" / name
+    write_metrics(folder / "metrics.json", metrics)
+    write_metrics(folder / "calibration.json", calibrated)
+    write_per_class(folder / "per_class.tsv", val, settings.confidence)
+    write_confusions(folder / "confusions.tsv", val)
+    if len(val.views) > 1:
+        write_crop_accuracies(folder / "crops.tsv", crop_accuracies(val, settings.seed))
+    if "test" in splits and "test" not in metrics:
         write_challenge(folder / "test_predictions.txt", splits["test"])
+    write_metrics(args.results / "metrics" / f"{name}.json", summarize_metrics(metrics))
+    reliability = calibration_stages(val, calibrated)
+    write_reliability_bins(args.results / "reliability" / f"{name}.tsv", reliability)
+    predicted = args.results / "predictions" / f"{name}.tsv"
+    write_predicted_classes(predicted, val.examples, predict_classes(val))
 
-    protocol = primary_protocol(found["val"])
-    top1, (low, high) = found["val"][protocol]["top1"], found["val"][protocol]["top1_interval"]
+    protocol = primary_protocol(metrics["val"])
+    top1, (low, high) = (metrics["val"][protocol][key] for key in ("top1", "top1_interval"))
     return (
-        f"{args.predictions.name}: top-1 {top1:.1%} [{low:.1%}, {high:.1%}] "
-        f"({protocol}, {found['val']['n']} val images)"
+        f"{name}: top-1 {top1:.1%} [{low:.1%}, {high:.1%}] "
+        f"({protocol}, {metrics['val']['n']} val images)"
     )
 
 
 if __name__ == "__main__":
-    run(evaluate, parser(__doc__, "predictions", "metrics"))
+    run(evaluate, parser(__doc__, "predictions", "results"))

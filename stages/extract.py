@@ -8,10 +8,10 @@ from stages import entry, parser, run
 
 def extract(args: argparse.Namespace, params: Params) -> str:
     from headstart.core.torchrun import launch_processes
-    from headstart.extraction.extractor import Extractor, check, load_extractor
     from headstart.extraction.pipeline import extract_features
     from headstart.extraction.precision_check import median_cosine
     from headstart.extraction.process_shards import Shard
+    from headstart.extraction.row_extractor import RowExtractor, check, load_row_extractor
     from headstart.extraction.view_plan import ViewPlan
     from headstart.store.images import open_images
 
@@ -21,8 +21,8 @@ def extract(args: argparse.Namespace, params: Params) -> str:
     active = (params.backbones[alias] for alias in params.extract.backbones)
     check({name: b for group in active for name, b in group.items()}, params.extract)
 
-    def start(name: str, backbone: Backbone) -> Extractor:
-        return load_extractor(name, backbone, params.extract)
+    def start(name: str, backbone: Backbone) -> RowExtractor:
+        return load_row_extractor(name, backbone, params.extract)
 
     rank = f" (process {share.rank} of {share.world})" if share.world > 1 else ""
     with open_images(args.images) as images:

@@ -1,4 +1,4 @@
-"""A backbone trained on end to end, from the head that was trained on its features."""
+"""Fine-tunes a backbone end to end, starting from the head that was trained on its features."""
 
 import argparse
 
@@ -14,6 +14,8 @@ def finetune(args: argparse.Namespace, params: Params) -> str:
     from headstart.training.training_jobs import Outputs
 
     launch_processes("stages.finetune", params.finetune.processes)
+    name = f"{args.backbone}-finetune"
+    curve = args.results / "training" / f"{name}.tsv"
     with open_images(args.images) as images:
         best = fine_tuning.finetune(
             images,
@@ -21,8 +23,8 @@ def finetune(args: argparse.Namespace, params: Params) -> str:
             load_head(args.head / HEAD_FILE),
             params.recipes[params.finetune.recipe],
             params.finetune,
-            Outputs(args.model, args.predictions),
-            label=f"{args.backbone}-finetune",
+            Outputs(args.model, args.predictions, curve),
+            label=name,
         )
     return f"{args.backbone}: {best.tune_top1:.1%} of tune right after epoch {best.epoch}, the best"
 
@@ -30,5 +32,7 @@ def finetune(args: argparse.Namespace, params: Params) -> str:
 if __name__ == "__main__":
     run(
         finetune,
-        parser(__doc__, "images", "head", "model", "predictions", backbone="alias in zoo"),
+        parser(
+            __doc__, "images", "head", "model", "predictions", "results", backbone="alias in zoo"
+        ),
     )

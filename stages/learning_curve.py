@@ -1,4 +1,4 @@
-"""One head on few cached features of each class, then on more: accuracy on val at each number."""
+"""Trains one head on growing parts of the cached features, for its accuracy on val at each size."""
 
 import argparse
 
@@ -27,11 +27,12 @@ def learning_curve(args: argparse.Namespace, params: Params) -> str:
             params.evaluate,
             params.train_head.device,
         )
-    write_learning_curve(args.curve, curve)
+    name = f"{args.features.name}-{args.head}"
+    write_learning_curve(args.results / "learning_curves" / f"{name}.tsv", curve)
 
-    found = ", ".join(f"{point.images_per_class}: {point.top1:.1%}" for point in curve)
-    return f"{args.curve.stem}: top-1 by images a class, {found} ({len(val.examples)} val images)"
+    accuracies = ", ".join(f"{point.images_per_class}: {point.top1:.1%}" for point in curve)
+    return f"{name}: top-1 by images per class, {accuracies} ({len(val.examples)} val images)"
 
 
 if __name__ == "__main__":
-    run(learning_curve, parser(__doc__, "features", "curve", head="alias in params.yaml's heads"))
+    run(learning_curve, parser(__doc__, "features", "results", head="alias in params.yaml's heads"))

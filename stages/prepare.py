@@ -12,29 +12,29 @@ def prepare(args: Namespace, params: Params) -> str:
     from headstart.data import datasets
     from headstart.data.decoding import set_up_pillow
     from headstart.data.manifest import save_manifest
-    from headstart.data.preparation import bad_image_table, prepare_dataset
+    from headstart.data.preparation import prepare_dataset, unreadable_image_table
     from headstart.data.split_changes import record_splits
     from headstart.store.examples import SPLITS
 
     set_up_pillow()
     dataset = datasets.load_dataset(params.dataset)
-    made = prepare_dataset(dataset, params.prepare)
-    save_manifest(args.manifest, made.manifest)
-    if made.bad:
-        print(f"left out, as they can't be read:\n{bad_image_table(made.bad)}")
-    splits = [entry.split for entry in made.manifest.entries]
+    prepared = prepare_dataset(dataset, params.prepare)
+    save_manifest(args.manifest, prepared.manifest)
+    if prepared.unreadable:
+        print(f"left out, as they can't be read:\n{unreadable_image_table(prepared.unreadable)}")
+    splits = [entry.split for entry in prepared.manifest.entries]
     counts = Counter(splits)
     figures = ", ".join(f"{counts[split]} {split}" for split in SPLITS)
-    said = (
-        f"{len(splits)} images of {len(made.manifest.classes)} classes: {figures}; "
-        f"{len(made.bad)} unreadable, {dataset.ignored} other files passed over"
+    summary = (
+        f"{len(splits)} images of {len(prepared.manifest.classes)} classes: {figures}; "
+        f"{len(prepared.unreadable)} unreadable, {dataset.ignored} other files passed over"
     )
-    if changes := record_splits(params.dataset, made.contents, splits):
-        said += (
+    if changes := record_splits(params.dataset, prepared.contents, splits):
+        summary += (
             f"; since the last run {changes.moved} changed splits, {changes.added} were added, "
             f"{changes.removed} removed"
         )
-    return said
+    return summary
 
 
 if __name__ == "__main__":

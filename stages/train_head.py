@@ -1,4 +1,4 @@
-"""Fits one head to cached features: the head, how its training went, what tune chose it from."""
+"""Fits one head to cached features, and writes its training curve and tuning results."""
 
 import argparse
 
@@ -7,8 +7,11 @@ from stages import entry, parser, run
 
 
 def train_head(args: argparse.Namespace, params: Params) -> str:
-    from headstart.heads.fitting import fit_head, save_fit
+    from headstart.heads.fitted_head import HEAD_FILE, save_head
+    from headstart.heads.fitting import fit_head
     from headstart.store.features import open_features
+    from headstart.store.training_curves import write_training_curve
+    from headstart.store.tuning_results import write_tuning_results
 
     recipe = entry(params.heads, "heads", args.head)
     limit = params.train_head.memory_limit
@@ -17,15 +20,21 @@ def train_head(args: argparse.Namespace, params: Params) -> str:
         open_features(args.features / "tune.h5", limit) as tune,
     ):
         fitted = fit_head(recipe, train, tune, params.train_head.device)
-    save_fit(args.model, fitted)
+    name = args.model.name
+    save_head(args.model / HEAD_FILE, fitted.head)
+    write_training_curve(args.results / "training" / f"{name}.tsv", fitted.curve)
+    write_tuning_results(args.results / "tuning" / f"{name}.tsv", fitted.surface)
 
     chosen = ", ".join(f"{key} {value}" for key, value in fitted.settings.items())
     return (
-        f"{args.model.name}: {len(train.examples)} train images, top-1 {fitted.score.top1:.1%} on "
+        f"{name}: {len(train.examples)} train images, top-1 {fitted.score.top1:.1%} on "
         f"{len(tune.examples)} tune images"
         + (f" (of {len(fitted.surface.scores)}: {chosen})" if chosen else "")
     )
 
 
 if __name__ == "__main__":
-    run(train_head, parser(__doc__, "features", "model", head="alias in params.yaml's heads"))
+    run(
+        train_head,
+        parser(__doc__, "features", "model", "results", head="alias in params.yaml's heads"),
+    )

@@ -1,4 +1,4 @@
-"""One of the papers' networks, trained from scratch; its predictions like any other model's."""
+"""Trains one network from scratch, and writes its training curve and predictions."""
 
 import argparse
 
@@ -14,6 +14,7 @@ def train_scratch(args: argparse.Namespace, params: Params) -> str:
 
     launch_processes("stages.train_scratch", params.train_scratch.processes)
     chosen = entry(params.networks, "networks", args.network)
+    curve = args.results / "training" / f"{args.network}.tsv"
     with open_images(args.images) as images:
         best = from_scratch.train_scratch(
             images,
@@ -22,7 +23,7 @@ def train_scratch(args: argparse.Namespace, params: Params) -> str:
             params.recipes[chosen.first_recipe] if chosen.first_recipe else None,
             params.single_backbones[chosen.trunk] if chosen.trunk else None,
             params.train_scratch,
-            Outputs(args.model, args.predictions),
+            Outputs(args.model, args.predictions, curve),
             label=args.network,
         )
     return f"{args.network}: {best.tune_top1:.1%} of tune right after epoch {best.epoch}, the best"
@@ -31,5 +32,5 @@ def train_scratch(args: argparse.Namespace, params: Params) -> str:
 if __name__ == "__main__":
     run(
         train_scratch,
-        parser(__doc__, "images", "model", "predictions", network="alias in networks"),
+        parser(__doc__, "images", "model", "predictions", "results", network="alias in networks"),
     )

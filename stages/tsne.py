@@ -1,4 +1,4 @@
-"""Features of chosen classes in the plane, as a figure."""
+"""Projects the features of chosen classes into the plane, with t-SNE."""
 
 import argparse
 
@@ -8,17 +8,18 @@ from stages import parser, run
 
 def tsne(args: argparse.Namespace, params: Params) -> str:
     from headstart.evaluation.tsne_embedding import project_features
-    from headstart.report.tsne_figure import draw_tsne
+    from headstart.store.embeddings import write_embedding
     from headstart.store.features import load_features
 
-    chosen = params.tsne
-    found = load_features(args.features / f"{chosen.split}.h5")
-    points, labels = project_features(
-        found, chosen.classes, chosen.images_per_class, chosen.perplexity, chosen.seed
+    settings = params.tsne
+    features = load_features(args.features / f"{settings.split}.h5")
+    embedding = project_features(
+        features, settings.classes, settings.images_per_class, settings.perplexity, settings.seed
     )
-    draw_tsne(points, labels, found.examples.classes, args.figure)
-    return f"drew {len(points)} {chosen.split} images of {len(set(labels.tolist()))} classes"
+    write_embedding(args.results / "tsne" / f"{args.features.name}.tsv", embedding)
+    classes = len(set(embedding.labels))
+    return f"projected {len(embedding.ids)} {settings.split} images of {classes} classes"
 
 
 if __name__ == "__main__":
-    run(tsne, parser(__doc__, "features", "figure"))
+    run(tsne, parser(__doc__, "features", "results"))

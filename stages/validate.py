@@ -13,5 +13,11 @@ def validate(args: Namespace, params: Params) -> str:
     return f"params.yaml is valid; runs: {', '.join(params.runs) or 'none'}"
 
 
+def load_params() -> Params:
+    from headstart.data import datasets
+
+    return datasets.load_params()
+
+
 if __name__ == "__main__":
-    run(validate, parser(__doc__, "marker"))
+    run(validate, parser(__doc__, "marker"), load_params)

@@ -1,7 +1,10 @@
 """Small made-up cases that several tests start from."""
 
+import io
 import runpy
+import shutil
 import sys
+from contextlib import redirect_stderr
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +12,7 @@ import numpy as np
 import pytest
 import yaml
 
+from headstart.cli.main import main
 from headstart.store.examples import UNLABELED, ClassLabel, Examples
 from headstart.store.predictions import Predictions, save_predictions
 from headstart.store.views import TEN_CROP
@@ -57,6 +61,25 @@ def write_params(folder: Path, **sections: Any) -> None:
     for section, changed in sections.items():
         params[section] |= changed
     (folder / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
+
+
+def run_command(*arguments: str) -> None:
+    """`headstart <arguments>`, in this process.
+
+    Raises:
+        SystemExit: it failed; as text, the message that it printed.
+    """
+    errors = io.StringIO()
+    with redirect_stderr(errors):
+        status = main(arguments)
+    if status:
+        raise SystemExit(errors.getvalue())
+
+
+def write_project(folder: Path, **sections: Any) -> None:
+    """A project's folder as the command finds it: params.yaml as `write_params`, and dvc.yaml."""
+    write_params(folder, **sections)
+    shutil.copy(ROOT / "dvc.yaml", folder)
 
 
 def run_stage(

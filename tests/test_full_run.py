@@ -1,5 +1,6 @@
 """`dvc repro` as a user calls it, on a small folder of images, in a copy of the project."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -11,15 +12,31 @@ import pytest
 import yaml
 from PIL import Image
 
+from tests.test_pipeline import EDITS
+
 ROOT = Path(__file__).parent.parent
-COPIED = (".dvc/config", ".dvc/.gitignore", ".dvcignore", "dvc.yaml", "stages", "src", "data/raw")
+COPIED = (
+    ".dvc/config",
+    ".dvc/.gitignore",
+    ".dvcignore",
+    ".gitignore",
+    "dvc.yaml",
+    "stages",
+    "src",
+    "data/raw",
+)
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """The project with twelve images of each of two colors, and params that take seconds."""
+    make_project(tmp_path)
+    return tmp_path
+
+
+def make_project(folder: Path) -> None:
+    """The project in `folder`, with twelve images of each of two colors and quick params."""
     for name in COPIED:
-        source, target = ROOT / name, tmp_path / name
+        source, target = ROOT / name, folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         if source.is_dir():
             shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
@@ -27,11 +44,11 @@ def project(tmp_path: Path) -> Path:
             shutil.copy(source, target)
     rng = np.random.default_rng(0)
     for color, mean in (("rot", (200, 60, 60)), ("grün", (60, 200, 60))):
-        folder = tmp_path / "images" / color
-        folder.mkdir(parents=True)
+        images = folder / "images" / color
+        images.mkdir(parents=True)
         for number in range(12):
             pixels = rng.normal(mean, 40, (16, 16, 3)).clip(0, 255).astype(np.uint8)
-            Image.fromarray(pixels).save(folder / f"{number}.png")
+            Image.fromarray(pixels).save(images / f"{number}.png")
 
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     params["dataset"] = {"name": "image_folder", "path": "images", "val_fraction": 0.25}
@@ -41,21 +58,26 @@ def project(tmp_path: Path) -> Path:
     params["train_scratch"]["networks"] = []
     params["finetune"]["backbones"] = []
     params["tsne"]["perplexity"] = 2
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
-    return tmp_path
+    (folder / "params.yaml").write_text(yaml.safe_dump(params))
 
 
 def repro(project: Path, *targets: str, succeeds: bool = True) -> str:
     """What `dvc repro` prints; it must succeed, or fail."""
+    return dvc(project, "repro", *targets, succeeds=succeeds)
+
+
+def dvc(project: Path, *arguments: str, succeeds: bool = True) -> str:
+    """What `dvc` prints; it must succeed, or fail."""
     environment = os.environ | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "HF_HUB_OFFLINE": "1",
+        "DVC_NO_ANALYTICS": "1",
     }
     environment.pop("HEADSTART_CACHE", None)
     if not (project / ".git").exists():
         subprocess.run(["git", "init", "-q"], cwd=project, check=True)
     ran = subprocess.run(
-        ["dvc", "repro", *targets],
+        ["dvc", *arguments],
         cwd=project,
         env=environment,
         capture_output=True,
@@ -83,11 +105,19 @@ def test_from_a_folder_of_images_to_a_comparison_and_only_what_an_edit_makes_nec
         ]
     )
     assert "tiny-linear" in (project / "report" / "comparison.md").read_text()
-    assert (project / "report" / "tsne" / "tiny.svg").is_file()
-    assert (project / "report" / "learning_curve" / "curves.svg").is_file()
-    assert (project / "results" / "tiny-linear" / "per_class.tsv").is_file()
+    figures = ("comparison", "learning_curves", "tsne/tiny", "reliability/tiny-linear")
+    for name in (*figures, "training/tiny-linear"):
+        assert (project / "report" / "figures" / f"{name}.svg").is_file()
+    assert (project / "results" / "evaluation" / "tiny-linear" / "per_class.tsv").is_file()
 
     assert ran(repro(project)) == []
+
+    for file, stages in EDITS.items():
+        path = project / file
+        source = path.read_bytes()
+        path.write_bytes(source + b"# edited\n")
+        assert set(json.loads(dvc(project, "status", "--json"))) == stages, file
+        path.write_bytes(source)
 
     params = yaml.safe_load((project / "params.yaml").read_text())
     params["heads"]["linear"]["epochs"] = 3

@@ -1,4 +1,4 @@
-"""What `classify` says rests on the whole view alone: new images are seen in no other."""
+"""Probabilities and candidates of new images rest on the whole view: they have no other."""
 
 from dataclasses import replace
 
@@ -25,11 +25,15 @@ def test_temperature_and_sets_are_those_of_the_whole_view(turned: bool) -> None:
     whole = softmax(tune.logits[:, tune.views.index(WHOLE.name)].astype(np.float64), axis=1)
     temperature = fit_temperature(whole, tune.examples.labels)
     threshold = conformal_threshold(whole, tune.examples.labels, 0.9)
-    answers = list(classify_images(model, tune, 0.9, images, batch_size=16))
-    sure = softmax(scores.astype(np.float64) / temperature, axis=1).max(axis=1)
-    np.testing.assert_allclose([answer.probability for answer in answers], sure, rtol=1e-5)
-    for answer, raw in zip(answers, softmax(scores.astype(np.float64), axis=1), strict=True):
+    predictions = list(classify_images(model, tune, 0.9, images, batch_size=16))
+    calibrated = softmax(scores.astype(np.float64) / temperature, axis=1).max(axis=1)
+    np.testing.assert_allclose(
+        [prediction.probability for prediction in predictions], calibrated, rtol=1e-5
+    )
+    for prediction, raw in zip(
+        predictions, softmax(scores.astype(np.float64), axis=1), strict=True
+    ):
         best = model.classes[raw.argmax()]
-        assert answer.label == best
+        assert prediction.label == best
         held = {model.classes[c] for c in np.flatnonzero(raw >= threshold)}
-        assert set(answer.candidates) == held | {best}
+        assert set(prediction.candidates) == held | {best}

@@ -10,9 +10,7 @@ import yaml
 ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "headstart"
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
-# These are for people, not for the pipeline.
-SCRIPTS = sorted(path.stem for path in (ROOT / "stages").glob("[!_]*.py"))
-STAGES = sorted(set(SCRIPTS) - {"bundle", "cache", "check", "classify"})
+STAGES = sorted(path.stem for path in (ROOT / "stages").glob("[!_]*.py"))
 
 
 def module_file(name: str) -> Path | None:
@@ -39,9 +37,13 @@ def imported(file: Path) -> set[Path]:
 
 
 def closure(file: Path) -> set[Path]:
+    """The local files that `file` imports, and those that they import.
+
+    Not those of headstart/__init__.py, which imports its public names when they are used.
+    """
     files, fresh = {file}, {file}
     while fresh:
-        fresh = set().union(*map(imported, fresh)) - files
+        fresh = set().union(*map(imported, fresh - {SOURCE / "__init__.py"})) - files
         files |= fresh
     return files
 
@@ -105,6 +107,75 @@ def test_params_are_validated_before_dvc_uses_them(stage: str) -> None:
     assert "${" not in str(PIPELINE["validate"])
 
 
+ARROWS = {
+    "core": set(),
+    "metrics": set(),
+    "networks": set(),
+    "config": {"core"},
+    "store": {"core"},
+    "plotting.py": {"core"},
+    "data": {"config", "core", "store"},
+    "backbones": {"config", "core"},
+    "runtime": {"backbones", "core"},
+    "extraction": {"backbones", "config", "core", "runtime", "store"},
+    "heads": {"config", "core", "store"},
+    "training": {"backbones", "config", "core", "heads", "networks", "store"},
+    "evaluation": {"config", "core", "heads", "metrics", "store"},
+    "report": {"core", "metrics", "plotting.py", "store"},
+    "inference.py": {
+        *("config", "core", "data", "evaluation", "extraction", "heads", "metrics", "runtime"),
+        *("store", "training"),
+    },
+    "cli": {"backbones", "config", "core", "data"},
+}
+"""Each package, and each loose module, with all that it imports; nothing imports what is below."""
+
+
+def test_packages_import_each_other_as_the_table_says() -> None:
+    found: dict[str, set[str]] = {}
+    for file in SOURCE.rglob("*.py"):
+        others = {package(other) for other in imported(file) - {SOURCE / "__init__.py"}}
+        found.setdefault(package(file), set()).update(others - {package(file)})
+    assert found.pop("__init__.py") == set()
+    assert found == ARROWS
+
+
+def test_the_table_has_no_circle() -> None:
+    above: set[str] = set()
+    for name, others in ARROWS.items():
+        assert others <= above, f"{name} imports what stands below it"
+        above.add(name)
+
+
+def test_few_modules_are_in_no_package() -> None:
+    assert len(list(SOURCE.glob("*.py"))) <= 6
+
+
+TRAINED = {"extract", "train_head", "train_scratch", "finetune"}
+"""The stages that take hours."""
+
+EDITS = {
+    "src/headstart/report/comparison.py": {"compare"},
+    "src/headstart/report/tsne_figure.py": {"compare"},
+    "src/headstart/report/conclusions.py": {"compare"},
+    "src/headstart/data/datasets/image_folder.py": {"prepare", "resize"},
+    "src/headstart/data/decoding.py": {"prepare", "resize"},
+}
+"""Files, and the stages that an edit of each runs again. tests/test_full_run.py asks DVC, too."""
+
+
+@pytest.mark.parametrize("file", EDITS)
+def test_an_edit_concerns_only_stages_that_it_may_change(file: str) -> None:
+    assert (ROOT / file).is_file()
+    edited = {
+        stage
+        for stage in PIPELINE
+        if any(file == dep or file.startswith(f"{dep}/") for dep in PIPELINE[stage]["deps"])
+    }
+    assert edited == EDITS[file]
+    assert not edited & TRAINED
+
+
 def test_dependencies_point_one_way() -> None:
     for file in (ROOT / "src").rglob("*.py"):
         assert not any("stages" in f.parts for f in imported(file) if f != file), file
@@ -119,7 +190,7 @@ def test_dependencies_point_one_way() -> None:
 NETWORKS = {"extract", "train_head", "learning_curve", "train_scratch", "finetune"}
 
 
-@pytest.mark.parametrize("stage", sorted({*STAGES, "check"} - NETWORKS))
+@pytest.mark.parametrize("stage", sorted(set(STAGES) - NETWORKS))
 def test_a_stage_that_runs_no_network_imports_neither_torch_nor_timm(stage: str) -> None:
     for file in closure(ROOT / "stages" / f"{stage}.py"):
         tree = ast.parse(file.read_text(encoding="utf-8"))
@@ -134,7 +205,7 @@ def test_a_stage_that_runs_no_network_imports_neither_torch_nor_timm(stage: str)
             assert not {name.split(".")[0] for name in names} & {"torch", "timm"}, file
 
 
-@pytest.mark.parametrize("stage", [*STAGES, "check"])
+@pytest.mark.parametrize("stage", STAGES)
 def test_heavy_imports_wait_until_the_command_line_is_valid(stage: str) -> None:
     """`--help` and a typo's error answer at once: nothing heavy at the top of a stage."""
     tree = ast.parse((ROOT / "stages" / f"{stage}.py").read_text(encoding="utf-8"))

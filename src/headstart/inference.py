@@ -1,6 +1,7 @@
-"""New images through a trained run: the class of each, how sure that is, and which others may be.
+"""Classifies new images with a trained run: the class of each, its probability, and candidates.
 
-A model is a function here, from stored pixels to logits; where it comes from, its folder says.
+A trained run is a function here, from stored pixels to logits. The files in its folder say whether
+it is a head on a backbone's features or a network that was trained end to end.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -16,12 +17,12 @@ from headstart.config import Backbone, Extract
 from headstart.core.devices import resolve_device
 from headstart.core.errors import UserError
 from headstart.core.thread_map import thread_map
-from headstart.data.datasets.file_tree import FileTree
+from headstart.data.datasets.file_tree import FileTree, is_image
 from headstart.data.decoding import UnreadableImageError, decode
 from headstart.data.resizing import Fit, to_square
 from headstart.evaluation.run_results import protocol_probabilities
-from headstart.extraction.extractor import load_extractor
 from headstart.extraction.pipeline import cast_features, row_provenance
+from headstart.extraction.row_extractor import load_row_extractor
 from headstart.heads.fitted_head import HEAD_FILE, FittedHead, load_head
 from headstart.metrics.calibration import (
     apply_temperature,
@@ -41,32 +42,33 @@ from headstart.training.training_jobs import MODEL_FILE, load_model
 from headstart.training.training_loop import predict_logits
 
 BLOCK = 128
-"""Images scored at once, or a few more, so that they fill whole batches."""
+"""Images held in memory at once, rounded up to whole batches."""
 
-CHECKED = 16
-"""Images of tune that are scored again."""
+CHECK_IMAGES = 16
+"""Images of tune whose logits are computed again, to compare them with the stored ones."""
 
 TOLERANCE = 0.1
-"""Relative error up to which logits are those of the same network: it may compute in bfloat16."""
+"""Relative error up to which two logits are taken for those of one network, which may compute in
+bfloat16."""
 
 
 class Classifier(NamedTuple):
-    """A trained run.
+    """A trained run as a function.
 
-    logits: of images [N, S, S, 3] uint8, [N, C] float32; raises UserError where the head was
-    trained on features of another backbone, or a feature doesn't fit their dtype.
+    classes: [C]. logits: from images [N, S, S, 3] uint8 to logits [N, C] float32; raises UserError
+    where the head was trained on features of another backbone, or a feature doesn't fit the dtype.
     """
 
     classes: list[ClassLabel]
     logits: Callable[[np.ndarray], np.ndarray]
 
 
-class Answer(NamedTuple):
-    """What a model says of one image.
+class ImagePrediction(NamedTuple):
+    """What a classifier predicts for one image.
 
-    probability: that it is of the class `label`. candidates: the classes of its conformal set,
-    the likeliest first; `label` is always among them. problem: why it couldn't be read, and then
-    there is no more.
+    label: the likeliest class. probability: the calibrated probability of `label`. candidates: the
+    classes of the image's conformal set, the likeliest first; `label` is always among them.
+    problem: why the image couldn't be read; the other fields then keep their defaults.
     """
 
     label: ClassLabel | None = None
@@ -78,30 +80,27 @@ class Answer(NamedTuple):
 def load_classifier(
     folder: Path, zoo: Mapping[str, Mapping[str, Backbone]], extract: Extract
 ) -> Classifier:
-    """The model that `train_head`, `finetune` or `train_scratch` wrote to `folder`.
+    """Loads the model that `train_head`, `finetune` or `train_scratch` wrote to `folder`.
 
-    zoo: what each alias stands for, as Params.backbones; a head's folder is `<alias>-<head>`.
+    zoo: the backbones that each alias stands for, as Params.backbones. The folder of a head is
+    named `<alias>-<head>`. extract: how the backbone under a head computes.
 
     Raises:
-        UserError: there is no model, it can't be read, or its backbone's alias is gone.
+        UserError: the model can't be read, or zoo has no such alias any more.
     """
     if (folder / MODEL_FILE).exists():
-        return _of_network(folder / MODEL_FILE, extract.device)
-    if not (folder / HEAD_FILE).exists():
-        found = {path.parent.name for path in folder.parent.glob("*/*.safetensors")}
-        near = ", ".join(sorted(found)) or "none; `dvc repro` trains some"
-        raise UserError(f"{folder} holds no trained model; there are: {near}")
+        return _network_classifier(folder / MODEL_FILE, extract.device)
     alias = folder.name.partition("-")[0]
     if alias not in zoo:
         raise UserError(
             f"zoo has no '{alias}': the model's folder has to be named <alias>-<head>, after the "
-            f"backbone that its head was trained on"
+            f"backbone that the head was trained on"
         )
-    return _of_head(load_head(folder / HEAD_FILE), zoo[alias], extract)
+    return _head_classifier(load_head(folder / HEAD_FILE), zoo[alias], extract)
 
 
-def _of_head(head: FittedHead, zoo: Mapping[str, Backbone], extract: Extract) -> Classifier:
-    started = [load_extractor(name, backbone, extract) for name, backbone in zoo.items()]
+def _head_classifier(head: FittedHead, zoo: Mapping[str, Backbone], extract: Extract) -> Classifier:
+    started = [load_row_extractor(name, backbone, extract) for name, backbone in zoo.items()]
     provenance = merge_provenances([row_provenance(member) for member in started])
 
     def logits(images: np.ndarray) -> np.ndarray:
@@ -114,17 +113,17 @@ def _of_head(head: FittedHead, zoo: Mapping[str, Backbone], extract: Extract) ->
     return Classifier(head.classes, logits)
 
 
-def _of_network(path: Path, device: str) -> Classifier:
+def _network_classifier(path: Path, device: str) -> Classifier:
     saved = load_model(path)
-    rebuilt = (
+    build = (
         from_scratch.build_untrained if "scratch" in saved.identity else fine_tuning.build_untrained
     )
     try:
-        network = rebuilt(saved.identity, len(saved.classes))
+        network = build(saved.identity, len(saved.classes))
         network.load_state_dict(saved.weights)
     except RuntimeError:
         raise UserError(f"{path} was saved by other code; delete it and run `dvc repro`") from None
-    place = resolve_device(device, "extract")
+    place = resolve_device(device)
     network.to(place)
 
     @torch.inference_mode()
@@ -136,36 +135,41 @@ def _of_network(path: Path, device: str) -> Classifier:
 
 
 def check_classifier(model: Classifier, images: Images, tune: Predictions) -> None:
-    """Finds out whether the model, the stored images and the predictions are of one run.
+    """Checks that the model, the stored images and the predictions belong to one run.
 
     Raises:
-        UserError: the model says something else of the first images of tune than `tune` does.
+        UserError: the model's logits of the first images of tune are not those in `tune`.
     """
-    rows = images.rows("tune")[:CHECKED]
-    known = tune.logits[:CHECKED, tune.views.index(WHOLE.name)]
+    rows = images.rows("tune")[:CHECK_IMAGES]
+    known = tune.logits[:CHECK_IMAGES, tune.views.index(WHOLE.name)]
     fits = tune.examples.classes == model.classes and len(rows) == len(known)
     if fits:
         error = np.linalg.norm(model.logits(images.pixels[rows]) - known)
         fits = error <= TOLERANCE * np.linalg.norm(known)
     if not fits:
         raise UserError(
-            "the predictions are not this model's of these images; name the folders of one run, "
-            "and bring them up to date with `dvc repro`"
+            "the stored predictions are not this model's for these images; bring the run up to "
+            "date with `dvc repro`"
         )
 
 
 def read_images(
     source: FileTree, names: Sequence[str], side: int, fit: Fit, max_pixels: int
 ) -> Iterator[np.ndarray | UnreadableImageError]:
-    """The images as `resize` would store them, [side, side, 3] uint8, or why not, in order."""
+    """The images as `resize` would store them, [side, side, 3] uint8, in the order of `names`.
 
-    def stored(name: str) -> np.ndarray | UnreadableImageError:
+    A file that can't be read, or whose name isn't an image's, gives the error instead.
+    """
+
+    def load(name: str) -> np.ndarray | UnreadableImageError:
+        if not is_image(name):
+            return UnreadableImageError("its name doesn't end as an image's does (.jpg, .png, …)")
         try:
             return to_square(decode(source.read(name), max_pixels), side, fit)
-        except UnreadableImageError as bad:
-            return bad
+        except UnreadableImageError as error:
+            return error
 
-    return thread_map(stored, names, "classifying")
+    return thread_map(load, names, "classifying")
 
 
 def classify_images(
@@ -174,34 +178,35 @@ def classify_images(
     coverage: float,
     images: Iterable[np.ndarray | UnreadableImageError],
     batch_size: int,
-) -> Iterator[Answer]:
-    """An answer for each of `images`, in order, from one view.
+) -> Iterator[ImagePrediction]:
+    """Predicts the class of each image from one view, the whole image, in order.
 
-    tune: the run's predictions; the temperature and the conformal sets of stated `coverage` come
-    from them. batch_size: images that the model computes at once.
+    tune: the run's predictions on tune, which the temperature and the threshold of the conformal
+    sets are computed from. coverage: the share of images whose conformal set holds the true class.
+    batch_size: images that the model computes at once.
     """
     on_tune = protocol_probabilities(tune)["whole"]
     temperature = fit_temperature(on_tune, tune.examples.labels)
     threshold = conformal_threshold(on_tune, tune.examples.labels, coverage)
 
-    def answers(good: np.ndarray) -> Iterator[Answer]:
-        raw = softmax(model.logits(good).astype(np.float64), axis=1)  # [n, C]
-        sure = apply_temperature(raw, temperature).max(axis=1)
+    def predict(pixels: np.ndarray) -> Iterator[ImagePrediction]:
+        raw = softmax(model.logits(pixels).astype(np.float64), axis=1)  # [n, C]
+        calibrated = apply_temperature(raw, temperature).max(axis=1)
         sets = prediction_sets(raw, threshold)
-        for order, probability, held in zip(
-            np.argsort(-raw, kind="stable"), sure, sets, strict=True
+        for order, probability, members in zip(
+            np.argsort(-raw, kind="stable"), calibrated, sets, strict=True
         ):
-            label, *others = (model.classes[c] for c in order if held[c] or c == order[0])
-            yield Answer(label, float(probability), [label, *others])
+            label, *others = (model.classes[c] for c in order if members[c] or c == order[0])
+            yield ImagePrediction(label, float(probability), [label, *others])
 
     images = iter(images)
     size = -(-BLOCK // batch_size) * batch_size
     while block := list(islice(images, size)):
-        good = [image for image in block if isinstance(image, np.ndarray)]
-        said = answers(np.stack(good)) if good else iter(())
+        readable = [image for image in block if isinstance(image, np.ndarray)]
+        predictions = predict(np.stack(readable)) if readable else iter(())
         for image in block:
             yield (
-                Answer(problem=str(image))
+                ImagePrediction(problem=str(image))
                 if isinstance(image, UnreadableImageError)
-                else next(said)
+                else next(predictions)
             )

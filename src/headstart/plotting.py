@@ -1,4 +1,4 @@
-"""What all figures share: their look, and that the same values always give the same bytes."""
+"""The style of all figures, and saving them so that the same values always give the same bytes."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,9 +12,9 @@ from headstart.core.atomic_files import atomic_path
 
 STYLE: dict[Any, Any] = {
     "svg.hashsalt": "headstart",
-    # Text stays text: searchable, small, and in any script that the reader's fonts have.
+    # Text is stored as text: searchable, small, and in any script that the reader's fonts have.
     "svg.fonttype": "none",
-    # A class may be called "$5 note".
+    # A class may have a name such as "$5 note".
     "text.parse_math": False,
     "axes.spines.top": False,
     "axes.spines.right": False,

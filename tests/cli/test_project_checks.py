@@ -1,4 +1,4 @@
-"""`python -m stages.check`: what would stop `dvc repro`, all at once and before it starts."""
+"""`headstart check`: everything that would stop `dvc repro`, at once and before it starts."""
 
 import re
 from pathlib import Path
@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import yaml
 
-from headstart import config
 from headstart.cli import project_checks
 from headstart.cli.project_checks import check_project
 from headstart.core.errors import UserError
+from headstart.data import datasets
 from tests import cases
 
 FOLDER = {"name": "image_folder", "path": "images", "val_fraction": 0.2}
@@ -24,7 +24,7 @@ def checked(folder: Path, **sections: Any) -> list[str]:
     content["dataset"] = sections.get("dataset", FOLDER)
     (folder / "params.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
     try:
-        check_project(config.load_params(folder / "params.yaml"))
+        check_project(datasets.load_params(folder / "params.yaml"))
     except UserError as error:
         return str(error).splitlines()
     return []
@@ -42,15 +42,18 @@ def test_the_command(
 ) -> None:
     (tmp_path / "images").mkdir()
     sections = {"dataset": FOLDER, "train_head": {"heads": ["linear", "lda"]}}
-    cases.run_stage(monkeypatch, tmp_path, "check", extract={"backbones": ["pixels"]}, **sections)
+    cases.write_project(tmp_path, extract={"backbones": ["pixels"]}, **sections)
+    monkeypatch.chdir(tmp_path / "images")
+    cases.run_command("check")
     assert capsys.readouterr().out == "params.yaml is fine: 2 runs: pixels-linear, pixels-lda\n"
+    cases.write_project(tmp_path, dataset={**FOLDER, "path": "nowhere"})
     with pytest.raises(SystemExit, match=r"^error: dataset\.path: nowhere doesn't exist"):
-        cases.run_stage(monkeypatch, tmp_path, "check", dataset={**FOLDER, "path": "nowhere"})
+        cases.run_command("check")
 
 
 def test_the_shipped_params_are_fine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(cases.ROOT)
-    check_project(config.load_params())
+    check_project(datasets.load_params())
 
 
 def test_all_is_said_at_once(tmp_path: Path) -> None:

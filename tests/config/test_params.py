@@ -39,14 +39,6 @@ def test_the_shipped_file_is_valid_and_holds_the_papers_backbones() -> None:
             "params.yaml: resze: unknown key; did you mean 'resize'?",
         ),
         (
-            lambda c: c["dataset"].update(pth="x"),
-            "params.yaml: dataset.pth: unknown key; did you mean 'path'?",
-        ),
-        (
-            lambda c: c["dataset"].update(name="photo_patch"),
-            "params.yaml: dataset.name: unknown name 'photo_patch'; did you mean 'photo_patches'?",
-        ),
-        (
             lambda c: c["dataset"].pop("path"),
             "params.yaml: dataset.path: is missing",
         ),

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
-from headstart import config
 from headstart.cli.project_checks import check_project
 from headstart.core.errors import UserError
+from headstart.data import datasets
 
 SHIPPED = Path(__file__).parents[2] / "params.yaml"
 CONTENT = json.dumps(yaml.safe_load(SHIPPED.read_text("utf-8")))
@@ -193,7 +193,7 @@ def answer(tmp_path: Path, content: Any) -> str:
     path = tmp_path / "params.yaml"
     path.write_text(yaml.dump(content, Dumper=yaml.CSafeDumper), encoding="utf-8")
     with pytest.raises(UserError) as told:
-        check_project(config.load_params(path))
+        check_project(datasets.load_params(path))
     return str(told.value).replace(str(path), "params.yaml")
 
 

@@ -27,8 +27,8 @@ def hdf5(path: Path) -> None:
 
 
 def figure(path: Path) -> None:
-    with save_figure(path, 2, 2) as drawn:
-        drawn.subplots()
+    with save_figure(path, 2, 2) as canvas:
+        canvas.subplots()
 
 
 WRITERS: dict[str, Callable[[Path], None]] = {
@@ -42,7 +42,7 @@ WRITERS: dict[str, Callable[[Path], None]] = {
 
 
 @pytest.mark.parametrize("name", WRITERS)
-def test_a_linked_copy_of_what_stood_there_stays(tmp_path: Path, name: str):
+def test_a_hard_link_to_the_replaced_file_keeps_its_content(tmp_path: Path, name: str):
     path, cached = tmp_path / "new" / name, tmp_path / "cached"
     WRITERS[name](path)
     expected = path.read_bytes()
@@ -56,7 +56,7 @@ def test_a_linked_copy_of_what_stood_there_stays(tmp_path: Path, name: str):
 
 
 @pytest.mark.parametrize("name", WRITERS)
-def test_a_place_that_can_not_be_written_is_named(tmp_path: Path, name: str):
+def test_a_path_that_can_not_be_written_is_named(tmp_path: Path, name: str):
     (tmp_path / "file").write_text("")
     path = tmp_path / "file" / name
     with pytest.raises(UserError, match=rf"can't write {path} \(.+\); make room"):
@@ -65,7 +65,7 @@ def test_a_place_that_can_not_be_written_is_named(tmp_path: Path, name: str):
     folder.mkdir()
     with pytest.raises(UserError, match=rf"can't write {folder} \(Is a directory\)"):
         WRITERS[name](folder)
-    assert {found.name for found in tmp_path.iterdir()} == {"file", name}
+    assert {entry.name for entry in tmp_path.iterdir()} == {"file", name}
 
 
 def test_a_table_is_tab_separated_utf_8(tmp_path: Path):
@@ -76,7 +76,7 @@ def test_a_table_is_tab_separated_utf_8(tmp_path: Path):
 
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.lists(CELLS, min_size=3, max_size=3), max_size=5))
-def test_what_a_table_holds_is_read(tmp_path_factory: pytest.TempPathFactory, body: list):
+def test_a_table_is_read_as_it_was_written(tmp_path_factory: pytest.TempPathFactory, body: list):
     path = tmp_path_factory.mktemp("tables") / "a.tsv"
     with tsv_writer(path) as table:
         table.writerow(["id", "=name", "top1"])
@@ -94,7 +94,7 @@ def test_no_cell_is_a_formula_to_a_spreadsheet(tmp_path: Path, name: str):
     assert cells == [f"'{name}", "-0.5", "-0.5", "1e-05", "nan", "don't"]
 
 
-def test_a_body_that_fails_leaves_what_stood_there(tmp_path: Path):
+def test_a_failing_body_leaves_the_old_file(tmp_path: Path):
     path = tmp_path / "a.txt"
     path.write_text("before")
 
@@ -110,7 +110,7 @@ def test_a_body_that_fails_leaves_what_stood_there(tmp_path: Path):
 
 
 @pytest.mark.parametrize("create", [atomic_path, create_hdf5])
-def test_a_full_disk_is_told_from_what_can_not_be_read(tmp_path: Path, create: Callable):
+def test_a_full_disk_is_a_user_error_and_a_failed_read_is_not(tmp_path: Path, create: Callable):
     path = tmp_path / "out"
     full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     with (
@@ -125,14 +125,14 @@ def test_a_full_disk_is_told_from_what_can_not_be_read(tmp_path: Path, create: C
     assert not list(tmp_path.iterdir())
 
 
-def test_what_hdf5_can_not_write_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_hdf5_can_not_flush_its_buffers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     close = h5py.File.close
 
-    def fails(file: h5py.File) -> None:
+    def failing_close(file: h5py.File) -> None:
         close(file)
         raise RuntimeError("Can't decrement id ref count (errno = 28)")
 
-    monkeypatch.setattr(h5py.File, "close", fails)
+    monkeypatch.setattr(h5py.File, "close", failing_close)
     with pytest.raises(UserError, match=r"can't write .*a\.h5 "):
         hdf5(tmp_path / "a.h5")
     assert not list(tmp_path.iterdir())

@@ -1,5 +1,3 @@
-"""A device by its name."""
-
 import pytest
 import torch
 
@@ -7,28 +5,28 @@ from headstart.core.devices import own_gpu, resolve_device
 from headstart.core.errors import UserError
 
 
-@pytest.mark.parametrize("there", [True, False])
-def test_auto_is_the_gpu_where_there_is_one(there: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: there)
+@pytest.mark.parametrize("available", [True, False])
+def test_auto_is_the_gpu_where_there_is_one(
+    available: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: available)
     monkeypatch.setattr("shutil.which", lambda _: None)
-    assert resolve_device("auto", "finetune").type == ("cuda" if there else "cpu")
-    assert resolve_device("cpu", "finetune").type == "cpu"
+    assert resolve_device("auto").type == ("cuda" if available else "cpu")
+    assert resolve_device("cpu").type == "cpu"
 
 
-def test_a_missing_gpu_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_gpu_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(UserError, match=r"^finetune\.device is cuda.*auto or cpu$"):
-        resolve_device("cuda", "finetune")
+    with pytest.raises(UserError, match=r"^device is cuda.*auto or cpu$"):
+        resolve_device("cuda")
 
 
-def test_a_gpu_that_torch_cannot_use_is_never_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_never_ignores_a_gpu_that_torch_can_not_use(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr("shutil.which", lambda _: "/usr/bin/nvidia-smi")
-    with pytest.raises(
-        UserError, match=r"a GPU here that torch can't use.*finetune\.device to cpu"
-    ):
-        resolve_device("auto", "finetune")
-    assert resolve_device("cpu", "finetune").type == "cpu"
+    with pytest.raises(UserError, match=r"a GPU here that torch can't use.*device to cpu"):
+        resolve_device("auto")
+    assert resolve_device("cpu").type == "cpu"
 
 
 def test_more_processes_than_gpus_name_the_key(monkeypatch: pytest.MonkeyPatch) -> None:

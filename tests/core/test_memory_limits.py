@@ -1,4 +1,4 @@
-"""What steps ask of the memory: estimates against what they take, and refusals in time."""
+"""Estimates of memory against the bytes of the tensors, and refusals before work starts."""
 
 from pathlib import Path
 
@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from headstart.core import memory_limits
+from headstart.core import devices, memory_limits
 from headstart.core.errors import UserError
 from headstart.core.memory_limits import head_training_memory, machine_memory, require_memory
-from headstart.heads import gradient_training
+from headstart.heads import hyperparameter_sweep
 from headstart.heads.candidate_selection import FitContext
 from headstart.heads.fitted_head import Standardization
 from headstart.heads.gradient_training import fit_gradient_head
@@ -23,7 +23,7 @@ TRAIN, TUNE = blobs.features(40), blobs.features(20, split="tune")
 TASK = FitContext(TRAIN, TUNE, Standardization.from_features(TRAIN), "cpu")
 
 
-def test_of_heads_is_what_their_tensors_take() -> None:
+def test_the_estimate_for_heads_is_the_size_of_their_tensors() -> None:
     models, widths, batch = 3, [16, 8, 4], 5
     network = StackedMLP(models, widths, "relu", 0, 0, torch.device("cpu"))
     adam = StackedAdam(network.weights, torch.zeros(models), network.biases)
@@ -31,8 +31,8 @@ def test_of_heads_is_what_their_tensors_take() -> None:
     network.backward(torch.ones_like(scores))
     states = [t for s in adam.states for t in (s.tensor, s.tensor.grad, s.first, s.second)]
     layers = [network.first, network.logits]
-    taken = sum(tensor.nbytes for tensor in (*states, *layers) if tensor is not None)
-    assert head_training_memory(models, widths, batch) == taken
+    allocated = sum(tensor.nbytes for tensor in (*states, *layers) if tensor is not None)
+    assert head_training_memory(models, widths, batch) == allocated
 
 
 @pytest.mark.parametrize(("content", "limited"), [("max\n", False), ("4096\n", True)])
@@ -40,35 +40,39 @@ def test_a_containers_limit_counts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str, limited: bool
 ) -> None:
     (tmp_path / "memory.max").write_text(content)
-    monkeypatch.setattr(memory_limits, "LIMITS", (tmp_path / "absent", tmp_path / "memory.max"))
+    monkeypatch.setattr(
+        memory_limits, "CGROUP_LIMITS", (tmp_path / "absent", tmp_path / "memory.max")
+    )
     assert (machine_memory() == 4096) == limited
     assert machine_memory() > 0
 
 
-def test_a_refusal_names_the_key_the_estimate_and_what_there_is() -> None:
+def test_a_refusal_names_the_key_the_estimate_and_the_available_memory() -> None:
     require_memory("extract.batch_size", 10, 10)
-    said = "^extract.batch_size would take at least 12.0 GB of memory, and there are 3.0 GB; lower"
-    with pytest.raises(UserError, match=said):
+    message = (
+        "^extract.batch_size would take at least 12.0 GB of memory, and there are 3.0 GB; lower"
+    )
+    with pytest.raises(UserError, match=message):
         require_memory("extract.batch_size", 12 * 10**9, 3 * 10**9)
 
 
 def test_a_head_that_does_not_fit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("headstart.core.devices.machine_memory", lambda: 10**6)
+    monkeypatch.setattr(devices, "machine_memory", lambda: 10**6)
     fit_gradient_head(blobs.recipe("mlp", hidden=[8], epochs=1), TASK)
     with pytest.raises(UserError, match=r"^hidden, batch_size: 1 heads.* \[16, 30000, 4\] numbers"):
         fit_gradient_head(blobs.recipe("mlp", hidden=[30_000]), TASK)
 
 
 def test_a_sweep_whose_last_heads_do_not_fit_trains_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("headstart.core.devices.machine_memory", lambda: 10**6)
-    monkeypatch.setattr(gradient_training, "train_stacked", None)
+    monkeypatch.setattr(devices, "machine_memory", lambda: 10**6)
+    monkeypatch.setattr(hyperparameter_sweep, "train_stacked", None)
     head = blobs.recipe("mlp", hidden=[8])
     over = {"hidden": [[8], [4000]], "learning_rate": [0.1, 0.2]}
     with pytest.raises(UserError, match=r"2 heads at once, layers of \[16, 4000, 4\]"):
         fit_sweep(blobs.sweep(head, over), TASK)
 
 
-def test_what_training_keeps_is_counted_once() -> None:
+def test_a_tensor_that_training_keeps_is_counted_once() -> None:
     network = nn.Sequential(
         nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.ReLU(inplace=True), nn.Flatten()
     )

@@ -13,12 +13,12 @@ def test_results_come_in_order():
     assert list(thread_map(slow_first, range(50), "")) == [n * n for n in range(50)]
 
 
-def test_only_a_few_wait_however_many_there_are():
-    begun: list[int] = []
-    results = thread_map(begun.append, range(10_000), "")
+def test_only_a_few_results_are_held_at_a_time():
+    started: list[int] = []
+    results = thread_map(started.append, range(10_000), "")
     next(results)
     time.sleep(0.05)
-    assert len(begun) < 1_000
+    assert len(started) < 1_000
     results.close()
 
 

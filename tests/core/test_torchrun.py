@@ -1,4 +1,4 @@
-"""A stage in two processes: one message, one exit status, and nothing that stays behind."""
+"""A stage in two processes: one message, one exit status, and no process left over."""
 
 import os
 import signal
@@ -28,10 +28,12 @@ def start(folder: Path, mode: str) -> subprocess.Popen[str]:
     )
 
 
-def told(folder: Path) -> list[tuple[int, int, str]]:
-    """Of each process that has started: its id, number of threads and mode."""
-    found = [(folder / rank).read_text().split(" ", 2) for rank in "01" if (folder / rank).exists()]
-    return [(int(process), int(threads), mode) for process, threads, mode in found]
+def started_processes(folder: Path) -> list[tuple[int, int, str]]:
+    """Returns the id, number of threads and mode of each process that has started."""
+    reports = [
+        (folder / rank).read_text().split(" ", 2) for rank in "01" if (folder / rank).exists()
+    ]
+    return [(int(process), int(threads), mode) for process, threads, mode in reports]
 
 
 def test_arguments_arrive_as_they_are_and_the_cores_are_shared(tmp_path: Path) -> None:
@@ -42,7 +44,7 @@ def test_arguments_arrive_as_they_are_and_the_cores_are_shared(tmp_path: Path) -
     assert error == ""
     assert sorted(out.splitlines()) == ["rank 0 is done", "rank 1 is done"]
     threads = max(1, (os.cpu_count() or 1) // 2)
-    assert [rest for _, *rest in told(tmp_path)] == [[threads, mode]] * 2
+    assert [rest for _, *rest in started_processes(tmp_path)] == [[threads, mode]] * 2
     assert {path.name for path in tmp_path.iterdir()} == {"0", "1", "params.yaml"}
 
 
@@ -54,13 +56,13 @@ def test_arguments_arrive_as_they_are_and_the_cores_are_shared(tmp_path: Path) -
         ("die", 1, "error: SIGKILL ended process 1 of 2\n"),
     ],
 )
-def test_a_failure_is_told_once_and_ends_all(
+def test_a_failure_is_reported_once_and_ends_all(
     tmp_path: Path, mode: str, status: int, message: str
 ) -> None:
     process = start(tmp_path, mode)
     assert process.communicate() == ("", message)
     assert process.returncode == status
-    assert not any(runs(process) for process, *_ in told(tmp_path))
+    assert not any(is_running(process) for process, *_ in started_processes(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -74,16 +76,16 @@ def test_a_signal_to_the_stage_ends_its_processes(
     tmp_path: Path, sent: signal.Signals, status: int, message: str
 ) -> None:
     process = start(tmp_path, "wait")
-    while len(told(tmp_path)) < 2:
+    while len(started_processes(tmp_path)) < 2:
         assert process.poll() is None
         time.sleep(0.05)
     process.send_signal(sent)
     assert process.communicate() == ("", message)
     assert process.returncode == status
-    assert not any(runs(process) for process, *_ in told(tmp_path))
+    assert not any(is_running(process) for process, *_ in started_processes(tmp_path))
 
 
-def runs(process: int) -> bool:
+def is_running(process: int) -> bool:
     try:
         os.kill(process, 0)
     except ProcessLookupError:

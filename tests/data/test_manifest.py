@@ -26,10 +26,10 @@ MANIFESTS = st.builds(
 
 
 @given(MANIFESTS)
-def test_comes_back_as_it_was(tmp_path_factory: pytest.TempPathFactory, made: Manifest):
+def test_comes_back_as_it_was(tmp_path_factory: pytest.TempPathFactory, manifest: Manifest):
     path = tmp_path_factory.mktemp("manifest") / "new" / "manifest.jsonl"
-    save_manifest(path, made)
-    assert load_manifest(path) == made
+    save_manifest(path, manifest)
+    assert load_manifest(path) == manifest
     assert [file.name for file in path.parent.iterdir()] == ["manifest.jsonl"]
 
 
@@ -55,10 +55,10 @@ def test_an_id_twice_is_an_error(tmp_path: Path):
 @pytest.mark.parametrize(
     "content", [b"", b"{}\n", b"PK\x03\x04", b'{"classes": []}\n{"id": 1}\n', b"\xff"]
 )
-def test_what_is_no_manifest(tmp_path: Path, content: bytes):
+def test_a_file_that_is_not_a_manifest(tmp_path: Path, content: bytes):
     path = tmp_path / "manifest.jsonl"
     path.write_bytes(content)
-    with pytest.raises(UserError, match="is no manifest; delete it and run `dvc repro`"):
+    with pytest.raises(UserError, match="is not a manifest; delete it and run `dvc repro`"):
         load_manifest(path)
 
 

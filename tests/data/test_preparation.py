@@ -45,11 +45,11 @@ def splits(classes: dict[str, list[str]], *, seed: int = 3) -> dict[str, dict[st
         val_fraction=0.2,
         seed=seed,
     )
-    made: dict[str, dict[str, str]] = {name: {} for name in classes}
+    splits_by_class: dict[str, dict[str, str]] = {name: {} for name in classes}
     for entry in prepare_dataset(given_, SECTION).manifest.entries:
-        split = made[entry.id.split("/")[0]].setdefault(contents[entry.id], entry.split)
+        split = splits_by_class[entry.id.split("/")[0]].setdefault(contents[entry.id], entry.split)
         assert split == entry.split, "copies stand in different splits"
-    return made
+    return splits_by_class
 
 
 def moved(before: dict[str, str], after: dict[str, str]) -> int:
@@ -61,9 +61,9 @@ CONTENTS = st.sets(st.text(max_size=4), min_size=3, max_size=30).map(sorted)
 
 @given(st.lists(st.integers(2, 30), min_size=2, max_size=4))
 def test_tune_is_a_stratified_slice_of_train_alone(train: list[int]):
-    made = prepare_dataset(dataset(train, val=2, test=3), SECTION)
-    assert not made.bad
-    entries = made.manifest.entries
+    prepared = prepare_dataset(dataset(train, val=2, test=3), SECTION)
+    assert not prepared.unreadable
+    entries = prepared.manifest.entries
     counts = Counter((entry.split, entry.label) for entry in entries)
     for label, n in enumerate(train):
         assert counts["tune", label] == min(max(round(n / 4), 1), n - 1)
@@ -118,14 +118,14 @@ def test_copies_of_a_file_stay_together_and_count_once(one, other, data):
 
 def test_the_order_is_the_datasets_and_the_size_the_images():
     given_ = dataset([3, 3])
-    made = prepare_dataset(given_, SECTION)
-    entries = made.manifest.entries
+    prepared = prepare_dataset(given_, SECTION)
+    entries = prepared.manifest.entries
     assert [entry.id for entry in entries] == [record.id for record in given_.records]
     assert {(entry.width, entry.height) for entry in entries} == {(12, 9)}
-    assert made.contents == [sha256(picture(entry.id)).hexdigest() for entry in entries]
+    assert prepared.contents == [sha256(picture(entry.id)).hexdigest() for entry in entries]
 
 
-def test_all_bad_images_are_told_at_once():
+def test_all_unreadable_images_are_reported_at_once():
     def read(id_: str) -> bytes:
         if id_.endswith("/1"):
             raise UnreadableImageError("the file is missing")
@@ -146,19 +146,21 @@ def test_all_bad_images_are_told_at_once():
     ]
     with pytest.raises(UserError) as skipped:
         prepare_dataset(given_, SECTION.model_copy(update={"on_bad_image": "skip"}))
-    told = str(stopped.value).splitlines()
-    assert str(skipped.value).splitlines() == [*told[:4], *told[5:]]
+    lines = str(stopped.value).splitlines()
+    assert str(skipped.value).splitlines() == [*lines[:4], *lines[5:]]
     given_ = replace(dataset([9, 9], val=3), read=read)
-    made = prepare_dataset(given_, SECTION.model_copy(update={"on_bad_image": "skip"}))
-    read_ids = {entry.id for entry in made.manifest.entries}
-    assert {record.id for record in made.bad} | read_ids == {r.id for r in given_.records}
-    assert len(made.bad) == 5
+    prepared = prepare_dataset(given_, SECTION.model_copy(update={"on_bad_image": "skip"}))
+    read_ids = {entry.id for entry in prepared.manifest.entries}
+    assert {record.id for record in prepared.unreadable} | read_ids == {
+        r.id for r in given_.records
+    }
+    assert len(prepared.unreadable) == 5
 
 
 @pytest.mark.parametrize(
     ("given_", "message"),
     [
-        (dataset([5]), "1 class is nothing to tell apart"),
+        (dataset([5]), "there is only 1 class; a classifier needs two or more"),
         (dataset([5, 1]), "tune has no image of 'class 1'"),
         (dataset([5, 0]), "train has no image of 'class 1'"),
         (dataset([5, 5], val=0), "val has no image of 'class 0', 'class 1'"),

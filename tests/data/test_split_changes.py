@@ -2,12 +2,12 @@ from pathlib import Path
 
 import pytest
 
-from headstart.config import ImageFolder
+from headstart.config import DatasetOutline
 from headstart.data.split_changes import SplitChanges, record_splits
 
 
-def section(path: Path) -> ImageFolder:
-    return ImageFolder(name="image_folder", path=path)
+def section(path: Path) -> DatasetOutline:
+    return DatasetOutline(name="image_folder", path=path)
 
 
 def test_what_changed_since_the_last_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -1,12 +1,12 @@
-import csv
 from pathlib import Path
 
 import numpy as np
 from scipy.special import softmax
 from sklearn.metrics import accuracy_score
 
-from headstart.evaluation.crop_accuracy import SUBSETS, crop_accuracies, write_crop_accuracies
+from headstart.evaluation.crop_accuracy import SUBSETS, crop_accuracies
 from headstart.report.crop_accuracy_figure import draw_crop_accuracies
+from headstart.store.crop_accuracies import load_crop_accuracies, write_crop_accuracies
 from tests import cases
 
 
@@ -38,9 +38,12 @@ def test_table_and_figure_are_the_same_twice(tmp_path: Path):
         folder.mkdir()
         rows = crop_accuracies(found)
         write_crop_accuracies(folder / "crops.tsv", rows)
-        draw_crop_accuracies(folder / "crops.svg", found, rows)
+        read = load_crop_accuracies(folder / "crops.tsv")
+        draw_crop_accuracies(folder / "crops.svg", read, 0.75, 60)
     for name in ("crops.tsv", "crops.svg"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
-    with (tmp_path / "a" / "crops.tsv").open(newline="") as file:
-        written = list(csv.DictReader(file, dialect="excel-tab"))
-    assert float(written[9]["mean"]) == round(rows[9].mean, 5)
+    assert [row[:3] for row in read] == [row[:3] for row in rows]
+    assert [row.mean for row in read] == [round(row.mean, 5) for row in rows]
+    drawn = (tmp_path / "a" / "crops.svg").read_text()
+    assert ">logits averaged<" in drawn
+    assert ">top-1 in % of 60 val images<" in drawn

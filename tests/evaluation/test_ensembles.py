@@ -1,4 +1,3 @@
-import csv
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,10 +15,11 @@ from headstart.evaluation.ensembles import (
     align_members,
     average_members,
     choose_members,
-    write_ensemble_curve,
+    ensemble_curve,
 )
 from headstart.evaluation.run_results import protocol_probabilities
 from headstart.report.ensemble_figure import draw_ensemble_curve
+from headstart.store.ensemble_curves import load_ensemble_curve, write_ensemble_curve
 from headstart.store.predictions import Predictions
 from tests import cases
 
@@ -132,10 +132,16 @@ def test_a_poor_member_is_left_out():
 
 def test_curve_as_table_and_figure(tmp_path: Path):
     choice = Choice([2, 0, 1], [0.5, 0.7, 0.6], [0.5, 0.6, 0.65], 2)
-    write_ensemble_curve(tmp_path / "curve.tsv", choice, ["a", "b", "c"])
-    with (tmp_path / "curve.tsv").open(newline="") as file:
-        rows = list(csv.DictReader(file, dialect="excel-tab"))
-    assert [(row["joins"], row["kept"]) for row in rows] == [("c", "1"), ("a", "1"), ("b", "0")]
+    curve = ensemble_curve(choice, ["a", "b", "c"])
+    assert [size.count for size in curve] == [1, 2, 3]
+    assert [(size.joins, size.kept) for size in curve] == [("c", True), ("a", True), ("b", False)]
+    assert [(size.tune_top1, size.val_top1) for size in curve] == [
+        (0.5, 0.5),
+        (0.7, 0.6),
+        (0.6, 0.65),
+    ]
+    write_ensemble_curve(tmp_path / "curve.tsv", curve)
+    assert load_ensemble_curve(tmp_path / "curve.tsv") == curve
     for name in ("one.svg", "two.svg"):
-        draw_ensemble_curve(tmp_path / name, choice)
+        draw_ensemble_curve(tmp_path / name, curve)
     assert (tmp_path / "one.svg").read_bytes() == (tmp_path / "two.svg").read_bytes()

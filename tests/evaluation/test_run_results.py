@@ -12,20 +12,22 @@ from headstart.core.atomic_files import read_tsv
 from headstart.core.errors import UserError
 from headstart.evaluation.run_results import (
     calibrate_run,
+    calibration_stages,
     evaluate_run,
     load_splits,
-    primary_protocol,
+    predict_classes,
     protocol_probabilities,
     write_challenge,
     write_confusions,
-    write_examples,
     write_per_class,
-    write_reliability,
 )
 from headstart.metrics.calibration import conformal_threshold, fit_temperature
-from headstart.report.comparison import load_correct
+from headstart.report.reliability_figure import draw_reliability
 from headstart.store.examples import UNLABELED, ClassLabel, Examples
+from headstart.store.predicted_classes import load_correct, write_predicted_classes
 from headstart.store.predictions import save_predictions
+from headstart.store.reliability_bins import load_reliability_bins, write_reliability_bins
+from headstart.store.run_metrics import primary_protocol, summarize_metrics
 from tests import cases
 
 SETTINGS: dict[str, Any] = {"confidence": 0.95, "resamples": 200, "seed": 0}
@@ -41,11 +43,11 @@ def test_one_view_and_ten_crops_against_scikit_learn(tmp_path: Path):
     splits = load_splits(tmp_path)
     found = evaluate_run(splits, **SETTINGS)
     logits, labels = splits["val"].logits, splits["val"].examples.labels
-    for look, p in (
+    for protocol, p in (
         ("whole", softmax(logits[:, 0], axis=-1)),
         ("ten_crop", softmax(logits, axis=-1).mean(1)),
     ):
-        one = found["val"][look]
+        one = found["val"][protocol]
         assert one["top1"] == pytest.approx(accuracy_score(labels, p.argmax(1)), abs=1e-5)
         assert one["nll"] == pytest.approx(log_loss(labels, p, labels=range(4)), abs=1e-5)
         low, high = one["top1_interval"]
@@ -122,11 +124,11 @@ def test_calibration_is_fitted_on_tune_and_stated_on_val(tmp_path: Path):
     expected = log_loss(splits["val"].examples.labels, scaled, labels=range(4))
     assert found["whole"]["after"]["nll"] == pytest.approx(expected, abs=1e-4)
     labels = {split: splits[split].examples.labels for split in ("tune", "val")}
-    for look, of_look in found.items():
-        on_tune, on_val = (protocol_probabilities(splits[split])[look] for split in labels)
+    for protocol, stated in found.items():
+        on_tune, on_val = (protocol_probabilities(splits[split])[protocol] for split in labels)
         threshold = conformal_threshold(on_tune, labels["tune"], 0.8)
         held = on_val >= threshold
-        sets = of_look["sets"]
+        sets = stated["sets"]
         assert sets["stated_coverage"] == 0.8
         right = held[np.arange(len(held)), labels["val"]]
         assert sets["coverage"] == pytest.approx(right.mean(), abs=1e-5)
@@ -201,10 +203,15 @@ def test_the_drawn_bins_are_those_of_the_stated_calibration_error(tmp_path: Path
     cases.save_run(tmp_path)
     splits = load_splits(tmp_path)
     calibrated = calibrate_run(splits, coverage=0.8, **SETTINGS)
-    write_reliability(tmp_path, splits["val"], calibrated, 0.95)
+    write_reliability_bins(
+        tmp_path / "reliability.tsv", calibration_stages(splits["val"], calibrated)
+    )
+    bins = load_reliability_bins(tmp_path / "reliability.tsv")
+    draw_reliability(tmp_path / "reliability.svg", bins, "ten crops", 0.95)
     stated = calibrated["ten_crop"]
     before, after = "temperature 1", f"{stated['temperature']:g}, fitted on tune"
     rows = read(tmp_path / "reliability.tsv")
+    assert list(bins) == [before, after]
     for stage, ece in ((before, stated["before"]["ece"]), (after, stated["after"]["ece"])):
         drawn = [row for row in rows if row["stage"] == stage]
         assert sum(int(row["n"]) for row in drawn) == 60
@@ -215,15 +222,29 @@ def test_the_drawn_bins_are_those_of_the_stated_calibration_error(tmp_path: Path
         assert f">{stage}: ECE {ece:.3f}<" in (tmp_path / "reliability.svg").read_text()
 
 
-def test_examples_table_holds_every_image_and_look(tmp_path: Path):
+def test_the_stated_numbers_are_those_of_the_primary_protocol(tmp_path: Path):
+    cases.save_run(tmp_path)
+    metrics = evaluate_run(load_splits(tmp_path), **SETTINGS)
+    stated = {name: metrics["val"]["ten_crop"][name] for name in ("top1", "nll", "ece")}
+    assert summarize_metrics(metrics) == stated
+
+
+def test_predicted_classes_are_those_of_every_image_and_protocol(tmp_path: Path):
     val = cases.predictions(12)
-    write_examples(tmp_path / "examples.tsv", val)
-    rows = read(tmp_path / "examples.tsv")
+    write_predicted_classes(tmp_path / "run.tsv", val.examples, predict_classes(val))
+    rows = read(tmp_path / "run.tsv")
     assert [row["id"] for row in rows] == val.examples.ids
     assert [row["class"] for row in rows] == [f"n{c:08d}" for c in val.examples.labels]
     assert [row["whole"] for row in rows] == [f"n{c:08d}" for c in val.logits[:, 0].argmax(1)]
     averaged = softmax(val.logits, axis=-1).mean(1).argmax(1)
     assert [row["ten_crop"] for row in rows] == [f"n{c:08d}" for c in averaged]
+    assert [row["predicted"] for row in rows] == [f"n{c:08d}" for c in averaged]
+
+    one = cases.predictions(12, views=1)
+    write_predicted_classes(tmp_path / "run.tsv", one.examples, predict_classes(one))
+    rows = read(tmp_path / "run.tsv")
+    assert list(rows[0]) == ["id", "class", "predicted", "whole"]
+    assert all(row["predicted"] == row["whole"] for row in rows)
 
 
 def test_challenge_file_has_the_challenges_format(tmp_path: Path):
@@ -248,8 +269,8 @@ def test_names_like_formulas_and_with_line_ends_are_compared_as_they_are(tmp_pat
     ids = ["=cmd|' /C calc'!A0", "a\rb", "a\nb", "a\tb", '"', "'=1", "-1", "@x"]
     labels = [ClassLabel(id_, id_) for id_ in ("=1+1", "-b", "+c", "'d")]
     found = replace(found, examples=Examples(ids, found.examples.labels, labels))
-    write_examples(tmp_path / "run" / "examples.tsv", found)
+    write_predicted_classes(tmp_path / "run.tsv", found.examples, predict_classes(found))
     right = load_correct(tmp_path, ["run"])["run"]
     probability = protocol_probabilities(found)["ten_crop"]
     np.testing.assert_array_equal(right, probability.argmax(1) == found.examples.labels)
-    assert [row["id"] for row in read_tsv(tmp_path / "run" / "examples.tsv")] == ids
+    assert [row["id"] for row in read_tsv(tmp_path / "run.tsv")] == ids

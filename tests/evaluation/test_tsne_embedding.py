@@ -6,6 +6,7 @@ import pytest
 from headstart.core.errors import UserError
 from headstart.evaluation.tsne_embedding import find_classes, project_features, select_images
 from headstart.report.tsne_figure import draw_tsne
+from headstart.store.embeddings import Embedding, load_embedding, write_embedding
 from headstart.store.examples import ClassLabel
 from headstart.store.features import Features
 from tests import cases
@@ -52,7 +53,14 @@ def test_selects_so_many_of_each_class_in_the_order_asked_for():
 
 
 def test_classes_that_differ_in_the_whole_view_come_apart():
-    points, labels = project_features(features(), [], 100, perplexity=10, seed=0)
+    of = features()
+    found = project_features(of, [], 100, perplexity=10, seed=0)
+    points = found.points
+    assert sorted(found.ids) == sorted(of.examples.ids)
+    positions = {label: c for c, label in enumerate(of.examples.classes)}
+    labels = np.array([positions[label] for label in found.labels])
+    stored = dict(zip(of.examples.ids, of.examples.labels, strict=True))
+    assert [stored[id_] for id_ in found.ids] == labels.tolist()
     assert points.shape == (80, 2)
     centers = np.stack([points[labels == c].mean(0) for c in range(4)])
     nearest = np.linalg.norm(points[:, None] - centers, axis=-1).argmin(1)
@@ -60,9 +68,9 @@ def test_classes_that_differ_in_the_whole_view_come_apart():
 
 
 def test_one_seed_one_result():
-    first, _ = project_features(features(40), ["plunger", "convertible"], 100, perplexity=5, seed=1)
-    again, _ = project_features(features(40), ["plunger", "convertible"], 100, perplexity=5, seed=1)
-    np.testing.assert_array_equal(first, again)
+    first = project_features(features(40), ["plunger", "convertible"], 100, perplexity=5, seed=1)
+    again = project_features(features(40), ["plunger", "convertible"], 100, perplexity=5, seed=1)
+    np.testing.assert_array_equal(first.points, again.points)
 
 
 def test_too_high_a_perplexity_names_the_fix():
@@ -74,8 +82,13 @@ def test_too_high_a_perplexity_names_the_fix():
 def test_figure_names_every_class_and_is_the_same_twice(tmp_path: Path, classes: int):
     of = cases.examples(3 * classes, classes=classes)
     points = np.random.default_rng(0).normal(size=(3 * classes, 2))
+    embedding = Embedding(of.ids, [of.classes[label] for label in of.labels], points)
+    write_embedding(tmp_path / "one.tsv", embedding)
+    read = load_embedding(tmp_path / "one.tsv")
+    assert (read.ids, read.labels) == (embedding.ids, embedding.labels)
+    np.testing.assert_allclose(read.points, points, rtol=1e-5)
     for name in ("one.svg", "two.svg"):
-        draw_tsne(points, of.labels, of.classes, tmp_path / name)
+        draw_tsne(tmp_path / name, read)
     drawn = (tmp_path / "one.svg").read_text()
     assert all(f">{label.name.split(',')[0]}<" in drawn for label in of.classes)
     assert drawn == (tmp_path / "two.svg").read_text()

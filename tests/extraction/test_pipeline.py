@@ -18,9 +18,9 @@ import torch
 from headstart.core.errors import UserError
 from headstart.data.resizing import pixel_digest
 from headstart.extraction.extraction_stats import ExtractionStats
-from headstart.extraction.extractor import Extractor
 from headstart.extraction.pipeline import extract_features
 from headstart.extraction.process_shards import SINGLE_PROCESS, Shard
+from headstart.extraction.row_extractor import RowExtractor
 from headstart.extraction.view_plan import ViewPlan
 from headstart.extraction.view_rendering import render_view
 from headstart.runtime.cuda_gpu import compute_in_chunks
@@ -86,7 +86,7 @@ def run(
     factor: float = 1.0,
     share: Shard = SINGLE_PROCESS,
 ) -> ExtractionStats:
-    member = Extractor("test", Averages(factor), PROVENANCE)
+    member = RowExtractor("test", Averages(factor), PROVENANCE)
     return extract_features(images, folder, [member], plan, "float16", share)[0]
 
 
@@ -236,7 +236,7 @@ def test_several_processes_share_the_rows_and_write_the_same_bytes(
     monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "shared"))
 
     def part(rank: int, folder: str) -> ExtractionStats:
-        member = Extractor("test", Averages(), PROVENANCE)
+        member = RowExtractor("test", Averages(), PROVENANCE)
         plan, share = ViewPlan(True, 0), Shard(rank, world)
         return extract_features(images, tmp_path / folder, [member], plan, "float16", share)[0]
 
@@ -252,20 +252,21 @@ def test_several_processes_share_the_rows_and_write_the_same_bytes(
 SLOW_RUN = """
 import sys, time
 from pathlib import Path
-from headstart import extraction
-from tests.extraction.test_pipeline import Averages, Share, dataset, run
+from headstart.extraction import pipeline
+from headstart.extraction.process_shards import Shard
+from tests.extraction.test_pipeline import Averages, dataset, run
 
 class Slow(Averages):
     def submit(self, pixels):
         time.sleep(0.002)
         return super().submit(pixels)
 
-extraction.PART_ROWS = 16
+pipeline.PART_ROWS = 16
 import tests.extraction.test_pipeline
 tests.extraction.test_pipeline.Averages = Slow
 folder = Path(sys.argv[1])
 images = dataset(folder / f"{sys.argv[2]}.h5", list(range(120)), ["train", "val"] * 60)
-run(images, folder / "f", share=Share(int(sys.argv[3]), int(sys.argv[4])))
+run(images, folder / "f", share=Shard(int(sys.argv[3]), int(sys.argv[4])))
 """
 
 
@@ -322,8 +323,8 @@ class Brightest(Averages):
         return pixels.max(axis=(1, 2)).astype(np.float32)
 
 
-ONE = Extractor("one", Averages(), PROVENANCE)
-OTHER = Extractor("other", Brightest(), {**PROVENANCE, "weights": "1"})
+ONE = RowExtractor("one", Averages(), PROVENANCE)
+OTHER = RowExtractor("other", Brightest(), {**PROVENANCE, "weights": "1"})
 
 
 def together(images: Images, folder: Path, share: Shard = SINGLE_PROCESS) -> list[ExtractionStats]:
@@ -363,7 +364,7 @@ def test_a_concatenations_columns_are_its_members_features_computed_once(
 def test_a_concatenation_goes_on_where_it_stopped(tmp_path: Path) -> None:
     images = dataset(tmp_path / "i.h5", list(range(40)), ["train", "val"] * 20)
 
-    def interrupted() -> Iterator[Extractor]:
+    def interrupted() -> Iterator[RowExtractor]:
         yield ONE
         raise KeyboardInterrupt
 
@@ -429,7 +430,7 @@ def test_the_next_batch_is_submitted_before_one_is_asked_for(tmp_path: Path) -> 
     extract_features(
         images,
         tmp_path / "f",
-        [Extractor("t", Recorded(), PROVENANCE)],
+        [RowExtractor("t", Recorded(), PROVENANCE)],
         ViewPlan(False, 0),
         "float16",
     )
@@ -465,7 +466,7 @@ def test_memory_that_runs_out_midway_changes_no_byte(
     extract_features(
         images,
         tmp_path / "small",
-        [Extractor("t", runtime, PROVENANCE)],
+        [RowExtractor("t", runtime, PROVENANCE)],
         ViewPlan(True, 0),
         "float16",
     )

@@ -109,7 +109,9 @@ def test_what_the_machine_lacks_is_said(monkeypatch: pytest.MonkeyPatch) -> None
     with pytest.raises(UserError, match="needs NNCF; install it with `uv sync --extra int8`"):
         check_runtime("cpu", "int8")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    with pytest.raises(UserError, match=r"int8 is for the CPU; set bfloat16 in zoo, or extract\.d"):
+    with pytest.raises(
+        UserError, match="int8 is for the CPU; set precision to bfloat16, or device"
+    ):
         check_runtime("auto", "int8")
     monkeypatch.setattr("headstart.runtime.cuda_gpu.supports_bfloat16", lambda _: False)
     with pytest.raises(UserError, match="needs a GPU that has it"):

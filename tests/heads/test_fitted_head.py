@@ -1,8 +1,10 @@
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from headstart.core.errors import UserError
@@ -86,12 +88,23 @@ def test_features_that_are_not_finite_are_refused(trained: FittedHead, value: fl
 
 def test_other_files_are_refused(tmp_path: Path):
     path = tmp_path / "head.safetensors"
-    with pytest.raises(UserError, match="is missing; `dvc repro` makes it"):
+    with pytest.raises(UserError, match="is missing; train the head that belongs there"):
         load_head(path)
     path.write_bytes(b"not a head")
     with pytest.raises(UserError, match="can't be read"):
         load_head(path)
     save_file({"weight": np.zeros(3, np.float32)}, path)
+    with pytest.raises(UserError, match="not a head of this version"):
+        load_head(path)
+
+
+def test_a_head_of_before_that_holds_a_temperature_is_refused(trained: FittedHead, tmp_path: Path):
+    path = tmp_path / "head.safetensors"
+    save_head(path, trained)
+    with safe_open(path, framework="numpy") as file:
+        about = json.loads(file.metadata()["head"]) | {"temperature": 1.5}
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    save_file(tensors, path, metadata={"head": json.dumps(about)})
     with pytest.raises(UserError, match="not a head of this version"):
         load_head(path)
 

@@ -10,7 +10,7 @@ from headstart.heads.fitted_head import Standardization
 from headstart.heads.fitting import fit_head
 from headstart.heads.hyperparameter_sweep import fit_sweep, sweep_points
 from headstart.report.tuning_figure import draw_tuning
-from headstart.store.tuning_results import Score, write_tuning_table
+from headstart.store.tuning_results import Score, load_tuning_results, write_tuning_results
 from tests.heads import blobs
 
 # No batch has equally many images of all classes. In such a batch a bias's first gradient would be
@@ -83,16 +83,20 @@ def test_tune_chooses_and_a_diverged_point_does_not_matter(tmp_path: Path):
     by_hand = (fitted.head.logits(TUNE)[:, 0].argmax(1) == TUNE.examples.labels).mean()
     assert fitted.score.top1 == pytest.approx(by_hand)
 
-    write_tuning_table(tmp_path / "surface.tsv", fitted.surface)
+    write_tuning_results(tmp_path / "tuning.tsv", fitted.surface)
     header, *lines = [
-        line.split("\t") for line in (tmp_path / "surface.tsv").read_text().splitlines()
+        line.split("\t") for line in (tmp_path / "tuning.tsv").read_text().splitlines()
     ]
     assert header == ["learning_rate", "weight_decay", "tune_top1", "tune_nll", "chosen"]
     assert len(lines) == 6
     assert [line[0] for line in lines if line[4] == "1"] == ["0.02"]
     assert lines[0][2] == "nan"
-    draw_tuning(tmp_path / "surface.svg", fitted.surface)
-    assert ">weight_decay<" in (tmp_path / "surface.svg").read_text()
+    read = load_tuning_results(tmp_path / "tuning.tsv")
+    assert read.settings == fitted.surface.settings
+    assert read.chosen == fitted.surface.chosen
+    np.testing.assert_allclose(read.scores, fitted.surface.scores, rtol=1e-5)
+    draw_tuning(tmp_path / "tuning.svg", read)
+    assert ">weight_decay<" in (tmp_path / "tuning.svg").read_text()
 
 
 def test_equal_accuracies_are_ordered_by_likelihood():

@@ -13,13 +13,13 @@ from headstart.report.comparison import (
     comparison_report,
     comparison_table,
     draw_comparison,
-    load_correct,
-    load_results,
     ranked_runs,
     results_summary,
     thousands,
     write_pairs,
 )
+from headstart.store.predicted_classes import load_correct
+from headstart.store.run_metrics import load_metrics
 
 
 def measured(top1: float, nll: float = 1.0) -> dict[str, Any]:
@@ -42,7 +42,8 @@ RESULTS = {"a-linear": run(0.50, 0.55, 0.60), "b-linear": run(0.57, None, 0.58)}
 def test_best_is_chosen_on_tune_though_val_says_otherwise():
     assert best_run(RESULTS) == "a-linear"
     assert ranked_runs(RESULTS) == ["b-linear", "a-linear"]
-    assert results_summary(RESULTS)["best_top1"] == 0.55
+    summary = {"best": "a-linear", "top1": 0.55, "nll": 1.0, "ece": 0.05}
+    assert results_summary(RESULTS) == summary
 
 
 def test_of_equals_the_lower_loss_on_tune_wins():
@@ -103,23 +104,23 @@ def test_report_compares_the_chosen_run_with_each_other(tmp_path: Path):
     ]
 
 
-def write_examples(folder: Path, header: str, *rows: str) -> None:
-    folder.mkdir(parents=True)
+def write_predicted(path: Path, header: str, *rows: str) -> None:
     text = "\n".join([header, *rows]).replace(" ", "\t") + "\n"
-    (folder / "examples.tsv").write_text(text, encoding="utf-8")
+    path.write_text(text, encoding="utf-8")
 
 
-def test_right_images_are_those_of_ten_crops_where_there_are_ten(tmp_path: Path):
-    write_examples(tmp_path / "a", "id class whole ten_crop", "1 x y x", "2 y y x")
-    write_examples(tmp_path / "b", "id class whole", "1 x x", "2 y y")
+def test_correct_images_are_those_of_the_primary_protocol(tmp_path: Path):
+    header = "id class predicted whole ten_crop"
+    write_predicted(tmp_path / "a.tsv", header, "1 x x y x", "2 y x y x")
+    write_predicted(tmp_path / "b.tsv", "id class predicted whole", "1 x x x", "2 y y y")
     right = load_correct(tmp_path, ["a", "b"])
     np.testing.assert_array_equal(right["a"], [True, False])
     np.testing.assert_array_equal(right["b"], [True, True])
 
 
 def test_runs_of_different_images_are_not_compared(tmp_path: Path):
-    write_examples(tmp_path / "a", "id class whole", "1 x y")
-    write_examples(tmp_path / "b", "id class whole", "2 x y")
+    write_predicted(tmp_path / "a.tsv", "id class predicted whole", "1 x y y")
+    write_predicted(tmp_path / "b.tsv", "id class predicted whole", "2 x y y")
     with pytest.raises(UserError, match="runs a and b saw different val images; run `dvc repro`"):
         load_correct(tmp_path, ["a", "b"])
 
@@ -128,17 +129,17 @@ def test_only_active_runs_are_read(tmp_path: Path):
     for name in ("a-linear", "old-linear"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "metrics.json").write_text(json.dumps(RESULTS["a-linear"]))
-    assert list(load_results(tmp_path, ["a-linear"])) == ["a-linear"]
+    assert list(load_metrics(tmp_path, ["a-linear"])) == ["a-linear"]
 
 
 def test_a_run_without_results_names_the_fix(tmp_path: Path):
     with pytest.raises(UserError, match=r"run a-linear has no results in .*; `dvc repro` makes"):
-        load_results(tmp_path, ["a-linear"])
+        load_metrics(tmp_path, ["a-linear"])
 
 
 def test_no_active_run_names_the_fix(tmp_path: Path):
     with pytest.raises(UserError, match=r"name at least one of zoo in extract\.backbones"):
-        load_results(tmp_path, [])
+        load_metrics(tmp_path, [])
 
 
 @pytest.mark.parametrize("runs", [1, 40])

@@ -87,7 +87,7 @@ def test_larger_images_are_made_smaller_with_antialiasing() -> None:
 
 
 def test_a_network_that_does_not_pool_is_refused() -> None:
-    with pytest.raises(UserError, match="not one vector; set `model_args` so that it pools"):
+    with pytest.raises(UserError, match="not one vector; let it pool"):
         start_runtime(loaded(model_args={"global_pool": ""}), "cpu", BATCH)
 
 

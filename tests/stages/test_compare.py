@@ -1,9 +1,26 @@
 import json
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from headstart.store.embeddings import Embedding, write_embedding
+from headstart.store.examples import ClassLabel
+from headstart.store.training_curves import Epoch, write_training_curve
+from headstart.store.tuning_results import Score, TuningResults, write_tuning_results
 from tests import cases
+
+
+def write_tables(results: Path, backbone: str, run: str) -> None:
+    """What train_head and tsne would write."""
+    curve = [Epoch(epoch, 1 / epoch, 0.5, 1 / epoch, 0.5) for epoch in (1, 2)]
+    write_training_curve(results / "training" / f"{run}.tsv", curve)
+    settings = [{"shrinkage": value} for value in (0.1, 0.5)]
+    candidates = TuningResults(settings, [Score(0.5, 1.0), Score(0.6, 1.0)], 1)
+    write_tuning_results(results / "tuning" / f"{run}.tsv", candidates)
+    embedding = Embedding(["1"], [ClassLabel("n0", "plunger")], np.zeros((1, 2)))
+    write_embedding(results / "tsne" / f"{backbone}.tsv", embedding)
 
 
 def test_compares_what_evaluate_wrote(
@@ -13,13 +30,11 @@ def test_compares_what_evaluate_wrote(
     for seed, backbone in enumerate(backbones):
         run = f"{backbone}-linear"
         cases.save_run(tmp_path / "predictions" / run, skill=1.0 + 2 * seed, seed=seed)
-        written = (
-            "--predictions",
-            f"predictions/{run}",
-            "--metrics",
-            f"results/{run}/metrics.json",
-        )
+        written = ("--predictions", f"predictions/{run}", "--results", "results")
         cases.run_stage(monkeypatch, tmp_path, "evaluate", *written)
+        write_tables(tmp_path / "results", backbone, run)
+    # Everything is drawn from the tables.
+    shutil.rmtree(tmp_path / "predictions")
     capsys.readouterr()
 
     cases.run_stage(
@@ -31,15 +46,31 @@ def test_compares_what_evaluate_wrote(
         train_head={"heads": ["linear"]},
         learning_curve={"heads": []},
     )
-    curves = tmp_path / "report" / "learning_curve"
-    assert [file.name for file in curves.iterdir()] == ["curves.tsv"]
-    assert len((curves / "curves.tsv").read_text().splitlines()) == 1
+    report = tmp_path / "report"
+    assert len((report / "learning_curves.tsv").read_text().splitlines()) == 1
     summary = json.loads((tmp_path / "report" / "metrics.json").read_text())
     assert summary["best"] == "resnet50-linear"
-    evaluated = json.loads((tmp_path / "results" / "resnet50-linear" / "metrics.json").read_text())
-    assert summary["best_top1"] == evaluated["val"]["ten_crop"]["top1"]
+    evaluated = json.loads(
+        (tmp_path / "results/evaluation/resnet50-linear/metrics.json").read_text()
+    )
+    stated = evaluated["val"]["ten_crop"]
+    assert summary.pop("best") == "resnet50-linear"
+    assert summary == {name: stated[name] for name in ("top1", "nll", "ece")}
+    calibration = (tmp_path / "results/evaluation/resnet50-linear/calibration.json").read_text()
+    ece = json.loads(calibration)["ten_crop"]["before"]["ece"]
     assert "**resnet50-linear**" in (tmp_path / "report" / "comparison.md").read_text()
-    assert ">resnet50-linear<" in (tmp_path / "report" / "comparison.svg").read_text()
+    shown = {
+        "comparison": ">resnet50-linear<",
+        "training/resnet50-linear": ">cross-entropy<",
+        "tuning/resnet50-linear": ">shrinkage<",
+        "reliability/resnet50-linear": f">temperature 1: ECE {ece:.3f}<",
+        "crops/resnet50-linear": ">logits averaged<",
+        "tsne/resnet50": ">plunger<",
+    }
+    for name, text in shown.items():
+        assert text in (report / "figures" / f"{name}.svg").read_text(), name
+    figures = {path.relative_to(report / "figures") for path in report.rglob("*.svg")}
+    assert len(figures) == 1 + 2 * 5
     pairs = (tmp_path / "report" / "pairs.tsv").read_text().splitlines()
     assert [line.split("\t")[:2] for line in pairs[1:]] == [["resnet50-linear", "random-linear"]]
     said = capsys.readouterr().out.splitlines()
@@ -50,3 +81,20 @@ def test_compares_what_evaluate_wrote(
 def test_a_run_without_results_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     with pytest.raises(SystemExit, match=r"^error: run bundled-linear has no results in "):
         cases.run_stage(monkeypatch, tmp_path, "compare", "--results", "r", "--report", "report")
+
+
+def test_a_missing_table_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    cases.save_run(tmp_path / "predictions" / "random-linear")
+    written = ("--predictions", "predictions/random-linear", "--results", "results")
+    cases.run_stage(monkeypatch, tmp_path, "evaluate", *written)
+    missing = r"^error: .*training.random-linear\.tsv is missing; `dvc repro` makes it$"
+    with pytest.raises(SystemExit, match=missing):
+        cases.run_stage(
+            monkeypatch,
+            tmp_path,
+            "compare",
+            *("--results", "results", "--report", "report"),
+            extract={"backbones": ["random"]},
+            train_head={"heads": ["linear"]},
+            learning_curve={"heads": []},
+        )

@@ -5,11 +5,13 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
+from headstart.store.ensemble_curves import load_ensemble_curve
 from headstart.store.predictions import load_predictions
 from tests import cases
 
 RUNS = ["random-linear", "resnet50-linear"]
-PATHS = ("--predictions", "predictions", "--ensemble", "ensembles/both", "--name", "both")
+ENSEMBLE = ("--predictions", "predictions", "--results", "results", "--ensemble")
+PATHS = (*ENSEMBLE, "ensembles/both", "--name", "both")
 
 
 def run(monkeypatch: pytest.MonkeyPatch, folder: Path, **described: Any) -> None:
@@ -39,7 +41,9 @@ def test_an_ensemble_of_runs_is_a_run(
     expected = (a.logits + b.logits) / 2
     np.testing.assert_allclose(load_predictions(written / "val.h5").logits, expected, rtol=1e-4)
 
-    paths = ("--predictions", "ensembles/both", "--metrics", "results/both/metrics.json")
+    assert load_ensemble_curve(tmp_path / "results" / "ensembles" / "both.tsv") == []
+
+    paths = ("--predictions", "ensembles/both", "--results", "results")
     cases.run_stage(monkeypatch, tmp_path, "evaluate", *paths)
     assert capsys.readouterr().out.startswith("both: top-1 ")
 
@@ -48,10 +52,8 @@ def test_tune_chooses_who_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     for name, skill in zip(RUNS, (3.0, -20.0), strict=True):
         cases.save_run(tmp_path / "predictions" / name, skill=skill)
     run(monkeypatch, tmp_path, choose="ranked")
-    written = tmp_path / "ensembles" / "both"
-    joined = [line.split("\t") for line in (written / "curve.tsv").read_text().splitlines()[1:]]
-    assert [(row[1], row[4]) for row in joined] == [(RUNS[0], "1"), (RUNS[1], "0")]
-    assert (written / "curve.svg").exists()
+    curve = load_ensemble_curve(tmp_path / "results" / "ensembles" / "both.tsv")
+    assert [(size.joins, size.kept) for size in curve] == [(RUNS[0], True), (RUNS[1], False)]
 
 
 SNAPSHOTS = {"networks": ["mini_inception"], "snapshots": 20}
@@ -66,7 +68,7 @@ def snapshots(
     for i in range(count):
         cases.save_run(network / f"snapshot_{i:02d}", seed=i, views=1, skill=0.8 + 0.1 * i)
     name = "mini_inception_snapshots"
-    paths = ("--predictions", "predictions", "--ensemble", f"ensembles/{name}", "--name", name)
+    paths = (*ENSEMBLE, f"ensembles/{name}", "--name", name)
     cases.run_stage(
         monkeypatch,
         folder,
@@ -82,13 +84,13 @@ def test_the_snapshots_of_one_training_run_are_an_ensemble(
 ):
     snapshots(monkeypatch, tmp_path, 5)
     written = tmp_path / "ensembles" / "mini_inception_snapshots"
-    rows = [line.split("\t") for line in (written / "curve.tsv").read_text().splitlines()[1:]]
+    table = tmp_path / "results" / "ensembles" / "mini_inception_snapshots.tsv"
+    rows = [line.split("\t") for line in table.read_text().splitlines()[1:]]
     joined = [row[1] for row in rows]
     assert sorted(joined) == [f"mini_inception/snapshot_{i:02d}" for i in range(5)]
     tune = [load_predictions(tmp_path / "predictions" / name / "tune.h5") for name in joined]
     alone = [np.mean(run.logits[:, 0].argmax(1) == run.examples.labels) for run in tune]
     assert alone == sorted(alone, reverse=True)
-    assert (written / "curve.svg").exists()
     kept = [row[1] for row in rows if row[4] == "1"]
     assert 1 < len(kept) < 5
     said = f"averaged the probabilities of {len(kept)} ({', '.join(kept)})\n"

@@ -42,7 +42,6 @@ def save_biased_head(folder: Path, bias: float) -> None:
         # extract says more of the features than the backbone does.
         load_backbone(config.Backbone.model_validate(ZOO)).provenance
         | {"extraction": 1, "precision": "float32"},
-        temperature=1.0,
         passes=24,
     )
     save_head(folder / "head" / "head.safetensors", trained)
@@ -55,7 +54,8 @@ def finetune(monkeypatch: pytest.MonkeyPatch, folder: Path, **changed: Any) -> N
     )
     short = recipe | {"epochs": 2, "batch_size": 8}
     paths = ("--images", "images.h5", "--head", "head", "--model", "model")
-    arguments = (*paths, "--predictions", "predictions", "--backbone", "tiny")
+    written = ("--predictions", "predictions", "--results", "results")
+    arguments = (*paths, *written, "--backbone", "tiny")
     sections = {
         "zoo": {"tiny": ZOO, "other": ZOO},
         "extract": {"backbones": ["tiny", "other"]},
@@ -69,7 +69,7 @@ def test_writes_model_curve_and_predictions(
 ):
     finetune(monkeypatch, folder)
     assert capsys.readouterr().out.startswith("tiny: ")
-    assert len((folder / "model" / "curve.tsv").read_text().splitlines()) == 3
+    assert len((folder / "results/training/tiny-finetune.tsv").read_text().splitlines()) == 3
     assert load_predictions(folder / "predictions" / "val.h5").logits.shape == (8, 1, 4)
     assert not (folder / "predictions" / "test.h5").exists()
     # The head's, and of each epoch 16 images three times and 8 once.

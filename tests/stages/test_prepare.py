@@ -136,9 +136,9 @@ BAD: dict[str, tuple[bytes, str]] = {
     "phone.heic": (b"\0\0\0\x18ftypheic", "not an image of a known format (JPEG, PNG"),
     "huge.png": (
         encoded(Image.new("1", (1100, 1000))),
-        "1100 x 1000 pixels, more than prepare.max_pixels (1000000)",
+        "1100 x 1000 pixels, more than max_pixels (1000000)",
     ),
-    "depth.tif": (encoded(Image.new("F", (4, 4)), "TIFF"), "has no agreed white"),
+    "depth.tif": (encoded(Image.new("F", (4, 4)), "TIFF"), "white is not defined"),
 }
 
 
@@ -201,7 +201,7 @@ def test_an_id_twice_in_a_zip(prepare: Prepare, raw: Path, tmp_path: Path):
     ):
         opened.writestr("train/Kuh/0.png", encoded(noise()))
     message = error_of(lambda: prepare(dataset={"path": "raw.zip"}))
-    assert "raw.zip holds 'train/Kuh/0.png' twice; make the .zip anew" in message
+    assert "raw.zip holds 'train/Kuh/0.png' twice; create the .zip again" in message
 
 
 def test_an_id_twice_in_annotations(prepare: Prepare, tmp_path: Path):

@@ -10,8 +10,9 @@ from headstart.store.predictions import load_predictions
 from tests import cases
 from tests.heads import blobs
 
-TRAIN = ("--features", "features", "--model", "model/random-linear", "--head")
-PREDICT = (*TRAIN[:4], "--predictions", "predictions/random-linear")
+MODEL = ("--features", "features", "--model", "model/random-linear")
+TRAIN = (*MODEL, "--results", "results", "--head")
+PREDICT = (*MODEL, "--predictions", "predictions/random-linear")
 
 
 @pytest.fixture
@@ -29,11 +30,13 @@ def test_from_features_to_predictions(
     cases.run_stage(monkeypatch, folder, "train_head", *TRAIN, "linear")
     said = capsys.readouterr().out
     assert re.fullmatch(r"random-linear: 60 train images, top-1 \d+\.\d% on 60 tune images\n", said)
-    model = folder / "model" / "random-linear"
-    curve = (model / "curve.tsv").read_text().splitlines()
+    assert [f.name for f in (folder / "model/random-linear").iterdir()] == ["head.safetensors"]
+    curve = (folder / "results/training/random-linear.tsv").read_text().splitlines()
     assert curve[0].split("\t") == ["epoch", "train_loss", "train_top1", "tune_loss", "tune_top1"]
     assert [line.split("\t")[0] for line in curve[1:]] == [str(e) for e in range(1, 16)]
-    assert ">cross-entropy<" in (model / "curve.svg").read_text()
+    tuning = (folder / "results/tuning/random-linear.tsv").read_text().splitlines()
+    assert tuning[0].split("\t") == ["tune_top1", "tune_nll", "chosen"]
+    assert len(tuning) == 2
 
     cases.run_stage(monkeypatch, folder, "predict", *PREDICT)
     assert capsys.readouterr().out == (
@@ -46,15 +49,16 @@ def test_from_features_to_predictions(
     assert np.isfinite(val.logits).all()
 
 
-def test_a_choice_leaves_its_surface(
+def test_a_choice_leaves_its_candidates(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     cases.run_stage(monkeypatch, folder, "train_head", *TRAIN, "lda")
     assert " (of 12: shrinkage 0." in capsys.readouterr().out
-    model = folder / "model" / "random-linear"
-    assert {f.name for f in model.iterdir()} == {"head.safetensors", "surface.tsv", "surface.svg"}
-    assert len((model / "surface.tsv").read_text().splitlines()) == 1 + 12
-    assert ">shrinkage<" in (model / "surface.svg").read_text()
+    tuning = (folder / "results/tuning/random-linear.tsv").read_text().splitlines()
+    assert tuning[0].split("\t") == ["shrinkage", "tune_top1", "tune_nll", "chosen"]
+    assert len(tuning) == 1 + 12
+    # A head that is not trained in epochs has a table all the same: dvc.yaml declares one.
+    assert len((folder / "results/training/random-linear.tsv").read_text().splitlines()) == 1
 
 
 def test_features_above_the_memory_limit_are_streamed(
@@ -74,7 +78,9 @@ def test_the_same_features_give_the_same_bytes(folder: Path, monkeypatch: pytest
     made = []
     for _ in range(2):
         cases.run_stage(monkeypatch, folder, "train_head", *TRAIN, "linear")
-        made.append({f.name: f.read_bytes() for f in (folder / "model/random-linear").iterdir()})
+        files = [*(folder / "model").rglob("*.*"), *(folder / "results").rglob("*.tsv")]
+        assert len(files) == 3
+        made.append({f: f.read_bytes() for f in files})
     assert made[0] == made[1]
 
 
@@ -93,7 +99,9 @@ def test_an_unknown_head_is_one_line(folder: Path, monkeypatch: pytest.MonkeyPat
         cases.run_stage(monkeypatch, folder, "train_head", *TRAIN, "liner")
 
 
-@pytest.mark.parametrize("modules", ["heads.head, headstart.features", "heads.fit"])
+@pytest.mark.parametrize(
+    "modules", ["heads.fitted_head, headstart.store.features", "heads.fitting"]
+)
 def test_predicting_and_heads_without_gradients_import_no_torch(modules: str):
     code = f"import sys, headstart.{modules}; print('torch' in sys.modules)"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

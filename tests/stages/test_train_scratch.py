@@ -20,7 +20,10 @@ from headstart.store.predictions import load_predictions
 from tests import cases
 
 SPLITS = ["train"] * 32 + ["tune"] * 16 + ["val"] * 12 + ["test"] * 4
-PATHS = ("--images", "images.h5", "--model", "model", "--predictions", "predictions")
+PATHS = (
+    *("--images", "images.h5", "--model", "model"),
+    *("--predictions", "predictions", "--results", "results"),
+)
 RECIPE = {
     "epochs": 2,
     "batch_size": 16,
@@ -61,7 +64,9 @@ def test_writes_model_curve_and_predictions(
         r"small: \d+\.\d% of tune right after epoch [12], the best\n", capsys.readouterr().out
     )
     written = sorted(path.name for path in (folder / "model").iterdir())
-    assert written[:3] == ["curve.svg", "curve.tsv", "model.safetensors"]
+    assert written[0] == "model.safetensors"
+    curve = (folder / "results" / "training" / "small.tsv").read_text().splitlines()
+    assert [line.split("\t")[0] for line in curve] == ["epoch", "1", "2"]
     with safe_open(folder / "model" / "model.safetensors", "np") as file:
         about = json.loads(file.metadata()["network"])
     assert about["scratch"]["network"] == "modified_resnet10"
@@ -157,7 +162,7 @@ def test_a_trunk_is_kept_in_the_first_phase_and_learns_in_the_second(
     for key, value in start.network.state_dict().items():
         assert np.array_equal(first[f"trunk.{key}"], value.numpy()), key
     assert not np.array_equal(second["trunk.conv1.weight"], first["trunk.conv1.weight"])
-    assert len((folder / "model" / "curve.tsv").read_text().splitlines()) == 1 + 2
+    assert len((folder / "results" / "training" / "small.tsv").read_text().splitlines()) == 1 + 2
     spent = load_predictions(folder / "predictions" / "val.h5").passes
     assert spent == (1 + 2) * (3 * 32 + 16)
 

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from headstart.core.hdf5_files import create_hdf5, write_json
+from headstart.store.embeddings import load_embedding
 from headstart.store.examples import write_examples
 from tests import cases
 
-PATHS = ("--features", "features", "--figure", "report/tsne.svg")
+PATHS = ("--features", "features", "--results", "results")
 
 
 @pytest.fixture
@@ -22,16 +23,16 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_draws_chosen_classes(
+def test_projects_chosen_classes(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     chosen = {"classes": ["plunger", "n00000000"], "images_per_class": 10, "perplexity": 5}
     cases.run_stage(monkeypatch, folder, "tsne", *PATHS, tsne=chosen)
-    assert capsys.readouterr().out == "drew 20 val images of 2 classes\n"
-    drawn = (folder / "report" / "tsne.svg").read_text()
-    assert ">plunger<" in drawn
-    assert ">convertible<" in drawn
-    assert ">Egyptian cat<" not in drawn
+    assert capsys.readouterr().out == "projected 20 val images of 2 classes\n"
+    embedding = load_embedding(folder / "results" / "tsne" / "features.tsv")
+    names = {label.name.split(",")[0] for label in embedding.labels}
+    assert names == {"plunger", "convertible"}
+    assert embedding.points.shape == (20, 2)
 
 
 def test_a_typo_is_one_line(folder: Path, monkeypatch: pytest.MonkeyPatch):

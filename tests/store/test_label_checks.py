@@ -1,5 +1,3 @@
-"""What can't be learnt from is said before hours of work."""
-
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +8,7 @@ from headstart.store.label_checks import validate_classes
 from tests import cases
 
 
-def test_two_classes_with_images_will_do() -> None:
+def test_two_classes_with_images_are_enough() -> None:
     validate_classes(cases.examples(2, classes=2))
 
 
@@ -21,7 +19,7 @@ def test_one_class_is_named() -> None:
 
 @pytest.mark.parametrize(("missing", "shown"), [(1, "class 19;"), (12, "class 19;"), (13, ", …;")])
 def test_classes_without_images_are_counted_and_named(missing: int, shown: str) -> None:
-    of = cases.examples(40, classes=20)
-    few = replace(of, labels=np.minimum(of.labels, 19 - missing))
+    examples = cases.examples(40, classes=20)
+    incomplete = replace(examples, labels=np.minimum(examples.labels, 19 - missing))
     with pytest.raises(UserError, match=f"^{missing} classes have no training images: .*{shown}"):
-        validate_classes(few)
+        validate_classes(incomplete)

@@ -21,7 +21,7 @@ CURVES = {
 }
 
 
-def test_what_is_written_is_read(tmp_path: Path):
+def test_curves_are_read_as_they_were_written(tmp_path: Path):
     for run, curve in CURVES.items():
         write_learning_curve(tmp_path / f"{run}.tsv", curve)
     (tmp_path / "stale-lda.tsv").write_text("once active\n")

@@ -1,4 +1,4 @@
-"""Views: the ten crops against torchvision, and what every view must keep."""
+"""Views: the ten crops against torchvision, and properties of every view."""
 
 import numpy as np
 import torch
@@ -53,7 +53,7 @@ def test_a_crop_lies_inside_and_a_corner_crop_touches_its_corner(crop: Crop, sid
 
 @given(views)
 @example(View("top_right", False, 0.0080948625899801, 1.4645329917343504))
-def test_mirroring_commutes_with_light(view: View) -> None:
+def test_mirroring_commutes_with_brightness_and_contrast(view: View) -> None:
     mirror = View(view.crop, not view.mirrored, view.brightness, view.contrast)
     np.testing.assert_array_equal(
         render_view(image_64, mirror), render_view(image_64, view)[:, ::-1]
@@ -65,13 +65,13 @@ def test_names_are_equal_exactly_for_equal_views(one: View, other: View) -> None
     assert (one.name == other.name) == (one == other)
 
 
-def test_light_is_brightness_then_contrast_about_each_channels_mean() -> None:
+def test_brightness_then_contrast_about_each_channels_mean() -> None:
     gray = np.full((4, 4, 3), 100, np.uint8)
     gray[0, 0] = 150
-    shown = render_view(gray, View(brightness=51 / 255, contrast=0.5))
+    rendered = render_view(gray, View(brightness=51 / 255, contrast=0.5))
     mean = (15 * 151 + 201) / 16
-    assert shown[0, 0, 0] == round(mean + 0.5 * (201 - mean))
-    assert shown[1, 1, 0] == round(mean + 0.5 * (151 - mean))
+    assert rendered[0, 0, 0] == round(mean + 0.5 * (201 - mean))
+    assert rendered[1, 1, 0] == round(mean + 0.5 * (151 - mean))
 
 
 @given(st.binary(min_size=32, max_size=32), st.integers(0, 50))
@@ -85,10 +85,10 @@ def test_augmented_views_are_the_same_everywhere_and_within_their_ranges(
 
 
 def test_augmented_views_vary_over_images_and_indices() -> None:
-    seen = {random_view(bytes([i]) * 32, k) for i in range(20) for k in range(5)}
-    assert len(seen) == 100
-    assert {view.crop for view in seen} == set(CROPS)
-    assert {view.mirrored for view in seen} == {True, False}
+    distinct = {random_view(bytes([i]) * 32, k) for i in range(20) for k in range(5)}
+    assert len(distinct) == 100
+    assert {view.crop for view in distinct} == set(CROPS)
+    assert {view.mirrored for view in distinct} == {True, False}
 
 
 def test_one_recorded_augmented_view() -> None:

@@ -31,7 +31,6 @@ def trained_head(backbone: LoadedBackbone) -> FittedHead:
         Standardization(mean.astype(np.float32), std.astype(np.float32)),
         CLASSES,
         backbone.provenance | {"extraction": 1, "precision": "float32"},  # as extract has it
-        temperature=1.0,
         passes=24,
     )
 

@@ -4,6 +4,7 @@ Feature extraction ends before the classifier: `num_classes=0` in timm's terms, 
 """
 
 import json
+from copy import deepcopy
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -71,6 +72,51 @@ def load_backbone(backbone: Backbone) -> LoadedBackbone:
     return LoadedBackbone(network, preprocessing, json.loads(json.dumps(provenance)))
 
 
+def load_module(
+    module: nn.Module,
+    input_size: int | None = None,
+    mean: tuple[float, float, float] | None = None,
+    std: tuple[float, float, float] | None = None,
+) -> LoadedBackbone:
+    """A copy of a module from normalized images [B, 3, S, S] to features [B, D].
+
+    What is not given is what the module's `pretrained_cfg` says, which timm's models have. Two
+    modules are one backbone if their class, structure (as `repr` shows it), weights and
+    preprocessing are the same.
+
+    Raises:
+        UserError: the module has no `pretrained_cfg`, and not all of the others are given.
+    """
+    given = {"input_size": input_size, "mean": mean, "std": std}
+    missing = [name for name, value in given.items() if value is None]
+    name = type(module).__name__
+    own: dict[str, Any] = {"interpolation": "bilinear"}
+    if getattr(module, "pretrained_cfg", None):
+        own = resolve_model_data_config(module)
+        own["input_size"] = own["input_size"][-1]
+    elif missing:
+        raise UserError(
+            f"{name} doesn't say what it takes; give its input_size in px, and the mean and std "
+            f"that normalize pixels in [0, 1] (missing: {', '.join(missing)})"
+        )
+    chosen = own | {key: value for key, value in given.items() if value is not None}
+    preprocessing = Preprocessing(
+        int(chosen["input_size"]),
+        chosen["interpolation"],
+        tuple(chosen["mean"]),
+        tuple(chosen["std"]),
+    )
+    # A copy, because the caller may go on training the module.
+    network = deepcopy(module).cpu().float().eval().requires_grad_(False)
+    provenance = {
+        "architecture": name,
+        "structure": sha256(repr(network).encode()).hexdigest(),
+        "weights": _weights_digest(network),
+        "preprocessing": asdict(preprocessing),
+    }
+    return LoadedBackbone(network, preprocessing, json.loads(json.dumps(provenance)))
+
+
 def check_backbone(backbone: Backbone) -> int:
     """Finds out in a second whether a backbone's weights file fits and it takes images of its size.
 
@@ -123,8 +169,8 @@ def _create(backbone: Backbone, pretrained: bool) -> nn.Module:
     except OSError as error:
         raise UserError(
             f"can't get the weights of {backbone.architecture} from the hub "
-            f"({type(error).__name__}); go online once, or set its `weights` in params.yaml to a "
-            f"local file or to none"
+            f"({type(error).__name__}); go online once, or set its weights to a local file or to "
+            f"none"
         ) from None
 
 

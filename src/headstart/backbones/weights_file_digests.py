@@ -26,8 +26,8 @@ def check_digest(backbone: Backbone) -> None:
         )
     if backbone.sha256 is not None and (found := _of(path)) != backbone.sha256:
         raise UserError(
-            f"{path} has sha256 {found}, and params.yaml says {backbone.sha256}: bring back the "
-            f"file that was meant, or write the new digest there to extract with this one"
+            f"{path} has sha256 {found}, and {backbone.sha256} was asked for: bring back the "
+            f"file that was meant, or set sha256 to the new digest to extract with this one"
         )
 
 

@@ -1,0 +1,1 @@
+"""The command `headstart`: one module for each of its subcommands."""

@@ -1,6 +1,7 @@
-"""What would stop `dvc repro`, found in a second: nothing is read in full, torch is not imported.
+"""Finds everything that would stop `dvc repro`, in a second: no file is read in full, and torch is
+not imported.
 
-DVC looks at paths before any stage runs, and says what is wrong with them in words of its own.
+DVC itself looks at paths before any stage runs, and its messages are hard to understand.
 """
 
 import ctypes
@@ -11,19 +12,24 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from headstart.backbones.weights_file_digests import check_digest
-from headstart.config import Backbone, MLPHead, Params, PhotoPatches, SweepHead
+from headstart.config import Backbone, MLPHead, Params, SweepHead
 from headstart.core.errors import UserError
 from headstart.core.memory_limits import head_training_memory, machine_memory, require_memory
 from headstart.data.datasets.file_tree import check
 
 
 def check_project(params: Params) -> None:
-    """Looks at all that valid params name.
+    """Checks the paths, weights, devices and heads that valid params name.
 
     Raises:
-        UserError: something is missing or can't be; a line each, which begins with its key.
+        UserError: there are problems; one line for each, which begins with its key in params.yaml.
     """
-    problems = [*_dataset(params), *_weights(params), *_devices(params), *_heads(params)]
+    problems = [
+        *_dataset_problems(params),
+        *_weights_problems(params),
+        *_device_problems(params),
+        *_head_problems(params),
+    ]
     if not params.runs:
         problems.append(
             "extract.backbones, train_head.heads, train_scratch.networks: no run is active; name "
@@ -33,11 +39,11 @@ def check_project(params: Params) -> None:
         raise UserError("\n".join(problems))
 
 
-def _dataset(params: Params) -> Iterator[str]:
+def _dataset_problems(params: Params) -> Iterator[str]:
     path = params.dataset.path
     if Path.cwd().is_relative_to(path.resolve()):
         yield f"dataset.path: {path} holds this project; put the images into a folder of their own"
-    elif isinstance(params.dataset, PhotoPatches):
+    elif params.dataset.name == "photo_patches":
         if not path.exists():
             yield (
                 f"dataset.path: {path} doesn't exist; photo_patches reads nothing there, but DVC "
@@ -50,11 +56,11 @@ def _dataset(params: Params) -> Iterator[str]:
             yield str(error)
 
 
-def _weights(params: Params) -> Iterator[str]:
-    """Whether files are what they should be, as far as that is quick; `extract` tries them."""
+def _weights_problems(params: Params) -> Iterator[str]:
+    """Weights files that are missing or clearly wrong; they are not loaded."""
     aliases = [*params.extract.backbones, *params.finetune.backbones]
     aliases += filter(None, (params.networks[n].trunk for n in params.train_scratch.networks))
-    active = {name: one for alias in aliases for name, one in params.backbones[alias].items()}
+    active = {name: entry for alias in aliases for name, entry in params.backbones[alias].items()}
     for name, backbone in active.items():
         if backbone.precision == "int8" and find_spec("nncf") is None:
             yield f"zoo.{name}.precision: int8 needs NNCF; install it with `uv sync --extra int8`"
@@ -76,7 +82,7 @@ def _check_header(backbone: Backbone) -> None:
         raise UserError(f"{path} is not a file of weights ({error})") from None
 
 
-def _devices(params: Params) -> Iterator[str]:
+def _device_problems(params: Params) -> Iterator[str]:
     for section in ("extract", "train_head", "train_scratch", "finetune"):
         if getattr(params, section).device == "cuda" and not _has_driver():
             yield (
@@ -93,8 +99,8 @@ def _has_driver() -> bool:
     return True
 
 
-def _heads(params: Params) -> Iterator[str]:
-    """Those that this machine couldn't train, however few features and classes there are."""
+def _head_problems(params: Params) -> Iterator[str]:
+    """Heads too large for this machine's memory, however few features and classes there are."""
     for alias in dict.fromkeys((*params.train_head.heads, *params.learning_curve.heads)):
         head = params.heads[alias]
         shapes = [head.hidden] if isinstance(head, MLPHead) else []

@@ -9,10 +9,10 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Any, Self, TypeVar
 
 import yaml
-from pydantic import Discriminator, ValidationError, model_validator
+from pydantic import BaseModel, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from headstart.config.backbones import (
@@ -34,8 +34,9 @@ from headstart.config.heads import (
     SweepHead,
     TrainHead,
 )
-from headstart.config.preparation import ImageFolder, PhotoPatches, Prepare, Resize, TinyImageNet
+from headstart.config.preparation import DatasetOutline, Prepare, Resize
 from headstart.config.section import Alias, Section
+from headstart.config.standard_zoo import STANDARD_ZOO
 from headstart.config.training import (
     SGD,
     Adam,
@@ -56,18 +57,19 @@ from headstart.core.errors import UserError, did_you_mean
 
 __all__ = [
     "SGD",
+    "STANDARD_ZOO",
     "Adam",
     "AdamW",
     "Augmentation",
     "Backbone",
     "Concatenation",
     "Cosine",
+    "DatasetOutline",
     "EnsembleRecipe",
     "Evaluate",
     "ExponentialDecay",
     "Finetune",
     "Head",
-    "ImageFolder",
     "LDAHead",
     "LearningCurve",
     "LinearHead",
@@ -77,7 +79,6 @@ __all__ = [
     "Network",
     "Optimizer",
     "Params",
-    "PhotoPatches",
     "PlateauDecay",
     "Prepare",
     "RMSProp",
@@ -86,10 +87,10 @@ __all__ = [
     "Schedule",
     "Section",
     "SweepHead",
-    "TinyImageNet",
     "TrainScratch",
     "load_params",
     "timm_architectures",
+    "validate_as",
 ]
 
 
@@ -114,7 +115,7 @@ these alone is taken for one that ran already."""
 
 
 class Params(Section):
-    dataset: Annotated[PhotoPatches | TinyImageNet | ImageFolder, Discriminator("name")]
+    dataset: DatasetOutline
     prepare: Prepare
     resize: Resize
     zoo: dict[Alias, ZooEntry]
@@ -265,6 +266,11 @@ class Params(Section):
         return [run for run, _ in self._origins]
 
     @property
+    def head_runs(self) -> list[str]:
+        """The names of the active runs of train_head, as dvc.yaml composes them."""
+        return [f"{b}-{h}" for b in self.extract.backbones for h in self.train_head.heads]
+
+    @property
     def transfer_runs(self) -> list[str]:
         """Those that start from weights learnt elsewhere."""
         return [run for run, origin in self._origins if self._is_pretrained(origin)]
@@ -300,6 +306,8 @@ class Params(Section):
         return [*self.single_runs, *self.ensemble.ensembles]
 
 
+Model = TypeVar("Model", bound=BaseModel)
+
 _SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # of C where it was built
 
 
@@ -316,12 +324,23 @@ class _Loader(_SafeLoader):
 
 
 def load_params(path: Path = Path("params.yaml")) -> Params:
-    """params.yaml, validated as a whole.
+    """Reads and validates params.yaml, but for the keys of `dataset` that its reader defines.
+
+    `headstart.data.datasets.load_params` validates these too.
+
+    Raises:
+        UserError: see `load_as`.
+    """
+    return load_as(Params, path)
+
+
+def load_as(model: type[Model], path: Path) -> Model:
+    """Reads a YAML file and validates its content as `model`.
 
     Raises:
         UserError: the file can't be read or isn't YAML, keys or values in it are wrong, or DVC
-            would overlook a key; one line each. What sections say of each other is looked at once
-            each of them is right.
+            would overlook a key; one line each. Whether the sections fit each other is checked
+            once each of them is valid.
     """
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), _Loader)
@@ -331,12 +350,7 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
         raise UserError(f"{path} can't be read ({error.strerror})") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
-    try:
-        valid = Params.model_validate(content)
-    except ValidationError as error:
-        told = (_line(content, problem) for problem in error.errors())
-        lines = [line for problem in told for line in problem.splitlines()]
-        raise UserError("\n".join(f"{path}: {line}" for line in lines)) from None
+    valid = validate_as(model, content, str(path))
     for keys in _keys(content):
         if keys[-1] in UNTRACKED:
             raise UserError(
@@ -344,6 +358,20 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
                 f"'{keys[-1]}'; do without that key, or call it otherwise"
             )
     return valid
+
+
+def validate_as(model: type[Model], content: Any, source: str) -> Model:
+    """Validates `content`, whose origin messages call `source`, as `model`.
+
+    Raises:
+        UserError: keys or values in it are wrong; one line each, which names its key.
+    """
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        problems = "\n".join(_line(content, problem) for problem in error.errors())
+        lines = (f"{source}: {line}" for line in problems.splitlines())
+        raise UserError("\n".join(lines)) from None
 
 
 def _keys(content: Any, above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:

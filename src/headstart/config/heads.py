@@ -1,4 +1,7 @@
-"""Sections of train_head: every kind of head."""
+"""Sections of train_head: every kind of head.
+
+The defaults are the values of params.yaml's entries.
+"""
 
 from math import prod
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -36,7 +39,7 @@ class HeadSection(Section):
     of train are learnt from too; there must be some then.
     """
 
-    standardize: bool
+    standardize: bool = True
     train_views: Literal["whole", "all"] = "whole"
 
 
@@ -53,20 +56,20 @@ class GradientHead(WeightedHead):
     weight_decay * sum(weight ** 2) / 2. dropout: of every layer's input.
     """
 
-    learning_rate: Positive
-    learning_rate_decay: Annotated[float, Field(gt=0, le=1)]
-    weight_decay: NotNegative
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)]
+    learning_rate: Positive = 0.001
+    learning_rate_decay: Annotated[float, Field(gt=0, le=1)] = 0.8
+    weight_decay: NotNegative = 0.01
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    epochs: Epochs
-    batch_size: BatchSize
-    seed: Seed
+    epochs: Epochs = 15
+    batch_size: BatchSize = 128
+    seed: Seed = 0
 
 
 class LinearHead(GradientHead):
     """One affine layer: an MLP without hidden ones."""
 
-    kind: Literal["linear"]
+    kind: Literal["linear"] = "linear"
     hidden: ClassVar[list[int]] = []
     activation: ClassVar[str] = "relu"
 
@@ -77,39 +80,45 @@ Width = Annotated[PositiveInt, at_most(1 << 20, "no memory holds such a layer")]
 class MLPHead(GradientHead):
     """hidden: the widths of the layers between features and scores."""
 
-    kind: Literal["mlp"]
-    hidden: Annotated[list[Width], Field(min_length=1)]
+    kind: Literal["mlp"] = "mlp"
+    hidden: list[Width] = Field([1024], min_length=1)
     activation: Literal["relu", "tanh", "gelu"] = "relu"
+    weight_decay: NotNegative = 0.001
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
 
 
 class LogisticRegressionHead(WeightedHead):
     """scikit-learn's. c: inverse L2 strengths; tune chooses."""
 
-    kind: Literal["logistic_regression"]
-    c: Annotated[list[Positive], Field(min_length=1)]
+    kind: Literal["logistic_regression"] = "logistic_regression"
+    c: list[Positive] = Field([0.0001, 0.001, 0.01], min_length=1)
     max_iterations: PositiveInt = 1000
 
 
 class NearestNeighborsHead(HeadSection):
     """k votes by cosine similarity, weighted by exp(similarity / temperature); tune chooses."""
 
-    kind: Literal["nearest_neighbors"]
-    k: Annotated[list[PositiveInt], Field(min_length=1)]
-    temperature: Annotated[list[Positive], Field(min_length=1)]
+    kind: Literal["nearest_neighbors"] = "nearest_neighbors"
+    k: list[PositiveInt] = Field([10, 20, 50, 100, 200], min_length=1)
+    temperature: list[Positive] = Field([0.07, 0.2], min_length=1)
 
 
 class RidgeHead(WeightedHead):
     """strengths: L2, on the sum over images as scikit-learn's `alpha`; tune chooses."""
 
-    kind: Literal["ridge"]
-    strengths: Annotated[list[Positive], Field(min_length=1)]
+    kind: Literal["ridge"] = "ridge"
+    strengths: list[Positive] = Field(
+        [1, 3, 10, 30, 100, 300, 1000, 3000, 10000, 30000, 100000], min_length=1
+    )
 
 
 class LDAHead(WeightedHead):
     """shrinkages: of the covariance towards a multiple of one; tune chooses."""
 
-    kind: Literal["lda"]
-    shrinkages: Annotated[list[Annotated[float, Field(gt=0, le=1)]], Field(min_length=1)]
+    kind: Literal["lda"] = "lda"
+    shrinkages: list[Annotated[float, Field(gt=0, le=1)]] = Field(
+        [0.001, 0.01, 0.03, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9], min_length=1
+    )
 
 
 class SweepHead(Section):
@@ -119,9 +128,17 @@ class SweepHead(Section):
     drawn at random by `seed`.
     """
 
-    kind: Literal["sweep"]
-    head: Annotated[LinearHead | MLPHead, Discriminator("kind")]
-    over: Annotated[dict[str, Annotated[list[Any], Field(min_length=1)]], Field(min_length=1)]
+    kind: Literal["sweep"] = "sweep"
+    head: Annotated[LinearHead | MLPHead, Discriminator("kind")] = LinearHead()
+    over: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(
+        {
+            "learning_rate": [0.0003, 0.001, 0.003, 0.01],
+            "learning_rate_decay": [0.8, 0.9],
+            "weight_decay": [0, 0.01, 0.03],
+            "label_smoothing": [0, 0.1],
+        },
+        min_length=1,
+    )
     sample: PositiveInt | None = None
     seed: Seed = 0
 

@@ -3,37 +3,22 @@
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from pydantic import PositiveInt
+from pydantic import BaseModel, ConfigDict, PositiveInt
 
 from headstart.config.section import Fraction, Section, Seed
 
 
-class PhotoPatches(Section):
-    """The embedded default: patches of the photographs that ship with two libraries."""
+class DatasetOutline(BaseModel):
+    """The keys that every `dataset` section has; its reader in `headstart.data.datasets` validates
+    the others.
 
-    name: Literal["photo_patches"]
-    path: Path
-
-
-class TinyImageNet(Section):
-    """The official layout, as a folder or a .zip; downloaded into a folder that lacks it."""
-
-    name: Literal["tiny_imagenet"]
-    path: Path
-
-
-class ImageFolder(Section):
-    """`train/<class>/*` with optional `val` and `test`, or one folder of classes.
-
-    val_fraction, seed: of each class's training images, where there is no `val`. follow_links: also
-    those that lead out of `path`.
+    name: of the reader. path: of the dataset's folder or .zip.
     """
 
-    name: Literal["image_folder"]
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    name: str
     path: Path
-    val_fraction: Fraction = 0.2
-    seed: Seed = 0
-    follow_links: bool = False
 
 
 class Prepare(Section):

@@ -1,6 +1,6 @@
-"""Files that are whole or absent: written beside their place, then renamed into it.
+"""Atomic writing: a file is written under a temporary name, then renamed into place.
 
-What stood there before is replaced, never written into: DVC may have linked it into its cache.
+An existing file is replaced, never written into, because DVC may have linked it to its cache.
 """
 
 import csv
@@ -17,7 +17,9 @@ from headstart.core.errors import UserError
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """A temporary path in `path`'s folder, which is made; it becomes `path` if the body succeeds.
+    """Yields a temporary path beside `path`, which is renamed to `path` if the body succeeds.
+
+    The folder is created if it is missing.
 
     Raises:
         UserError: the disk is full, or the folder can't be written to.
@@ -27,16 +29,16 @@ def atomic_path(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield unfinished
-        with unfinished.open("rb") as written:
-            os.fsync(written.fileno())
+        with unfinished.open("rb") as file:
+            os.fsync(file.fileno())
         unfinished.replace(path)
     except OSError as error:
-        ours = error.filename in (None, *map(str, (unfinished, *path.parents)))
-        if not ours or error.errno is None:
-            raise  # the body failed to read something else
+        output_failed = error.filename in (None, *map(str, (unfinished, *path.parents)))
+        if not output_failed or error.errno is None:
+            raise  # the body failed to read another file
         reason = os.strerror(error.errno)
         raise UserError(
-            f"can't write {path} ({reason}); make room or let yourself write there, and run again"
+            f"can't write {path} ({reason}); make room or allow writing there, and run again"
         ) from None
     finally:
         with suppress(OSError):
@@ -44,34 +46,35 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """`text` as UTF-8 at `path`; raises as `atomic_path` does."""
+    """Writes `text` to `path` as UTF-8; raises what `atomic_path` raises."""
     with atomic_path(path) as unfinished:
         unfinished.write_bytes(text.encode())
 
 
-NUMBER = re.compile(r"[+-]?(\d+\.?\d*(e[+-]?\d+)?|inf|nan)", re.IGNORECASE | re.ASCII)
-FORMULA = re.compile(r"'*[=+\-@\t\r\n＝＋－＠]")
-"""How a cell begins that a spreadsheet might compute: OWASP's list, CSV injection. Apostrophes
-before it are ours."""
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*(e[+-]?\d+)?|inf|nan)", re.IGNORECASE | re.ASCII)
+_FORMULA_START = re.compile(r"'*[=+\-@\t\r\n＝＋－＠]")
+"""The start of a cell that a spreadsheet might compute (OWASP, CSV injection). The optional
+apostrophes before it are those that `TSVWriter` adds."""
 
 
-class Table:
+class TSVWriter:
     """Writes rows of tab-separated cells.
 
-    A text that a spreadsheet would take for a formula gets an apostrophe before it, as OWASP
-    recommends; `read_tsv` takes it away again. Numbers stay numbers.
+    A text that a spreadsheet would take for a formula is prefixed with an apostrophe, as OWASP
+    recommends; `read_tsv` removes it. Numbers stay as they are.
     """
 
     def __init__(self, file: TextIO) -> None:
         self.file = file
-        # Its own line end, \r\n, so that it quotes a cell that holds either of the two.
+        # The csv module quotes cells that contain a character of its own line end: keep \r\n, so
+        # that both \r and \n are quoted, and write \n.
         self.writer = csv.writer(self, "excel-tab")
 
     def write(self, line: str) -> None:
         self.file.write(line.removesuffix("\r\n") + "\n")
 
     def writerow(self, cells: Iterable[Any]) -> None:
-        self.writer.writerow([_inert(cell) for cell in cells])
+        self.writer.writerow([_escape(cell) for cell in cells])
 
     def writerows(self, rows: Iterable[Iterable[Any]]) -> None:
         for row in rows:
@@ -79,29 +82,37 @@ class Table:
 
 
 @contextmanager
-def tsv_writer(path: Path) -> Iterator[Table]:
-    """A table that becomes `path`; raises as `atomic_path` does."""
+def tsv_writer(path: Path) -> Iterator[TSVWriter]:
+    """Yields a writer of the table at `path`; raises what `atomic_path` raises."""
     with (
         atomic_path(path) as unfinished,
         unfinished.open("w", encoding="utf-8", newline="") as file,
     ):
-        yield Table(file)
+        yield TSVWriter(file)
 
 
 def read_tsv(path: Path) -> list[dict[str, str]]:
-    """What `tsv_writer` wrote to `path`: every row's cells by the names in the first."""
-    with path.open(encoding="utf-8", newline="") as file:
-        head, *body = ([_meant(cell) for cell in row] for row in csv.reader(file, "excel-tab"))
-    return [dict(zip(head, row, strict=True)) for row in body]
+    """Reads a table that `tsv_writer` wrote; returns one {column name: cell} dict per row.
+
+    Raises:
+        UserError: the file is missing.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            lines = list(csv.reader(file, "excel-tab"))
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing; `dvc repro` makes it") from None
+    header, *rows = ([_unescape(cell) for cell in line] for line in lines)
+    return [dict(zip(header, row, strict=True)) for row in rows]
 
 
-def _inert(cell: Any) -> Any:
+def _escape(cell: Any) -> Any:
     return f"'{cell}" if isinstance(cell, str) and _is_formula(cell) else cell
 
 
-def _meant(cell: str) -> str:
+def _unescape(cell: str) -> str:
     return cell[1:] if cell.startswith("'") and _is_formula(cell[1:]) else cell
 
 
 def _is_formula(cell: str) -> bool:
-    return bool(FORMULA.match(cell)) and not NUMBER.fullmatch(cell)
+    return bool(_FORMULA_START.match(cell)) and not _NUMBER.fullmatch(cell)

@@ -1,4 +1,4 @@
-"""Where caches lie on disk, and how their folders are named."""
+"""The location of the caches on disk, and the names of their folders."""
 
 import json
 import os
@@ -9,12 +9,11 @@ from typing import Any
 from headstart.core.errors import UserError
 
 ROWS, QUANTIZED, TRAINING = "rows", "quantized", "training"
-"""Folders below `cache_root()`: of the row caches, of int8 networks, and of what trainings go on
-from."""
+"""Folders below `cache_root()`: feature caches, quantized (int8) networks, training checkpoints."""
 
 
 def cache_root() -> Path:
-    """Where all caches lie: `$HEADSTART_CACHE`, or .cache/headstart in the project.
+    """Returns the folder of all caches: `$HEADSTART_CACHE`, or .cache/headstart in the project.
 
     `DVC_ROOT` is set by DVC and points at the main checkout even when an experiment runs in a copy.
     """
@@ -24,24 +23,28 @@ def cache_root() -> Path:
 
 
 def cache_name(provenance: dict[str, Any], dtype: str) -> str:
-    """The folder's name of the cache for rows that `provenance` (plain JSON) determines."""
+    """Returns the name of a feature cache's folder.
+
+    provenance: plain JSON that determines the features. dtype: of the stored features.
+    """
     described = json.dumps({**provenance, "dtype": dtype}, sort_keys=True)
     digest = blake2b(described.encode(), digest_size=8).hexdigest()
     return f"{provenance['architecture']}-{digest}"
 
 
 def ensure_dir(folder: Path) -> None:
-    """Makes a folder of the cache where there is none, and newer than all features where there is:
-    it isn't pruned then, and a run that is killed goes on from it.
+    """Creates a cache folder, or updates its modification time if it exists.
+
+    A folder that is newer than all features isn't pruned, so that a killed run can resume from it.
 
     Raises:
-        UserError: it can't be made.
+        UserError: the folder can't be created.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         os.utime(folder)
     except OSError as error:
         raise UserError(
-            f"can't make the cache {folder} ({error.strerror}); "
+            f"can't create the cache {folder} ({error.strerror}); "
             f"set HEADSTART_CACHE to a folder that can be written to"
         ) from None

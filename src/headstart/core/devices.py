@@ -1,4 +1,4 @@
-"""The device that torch computes on, and what it has."""
+"""The device that torch computes on, its memory and its support of bfloat16."""
 
 import os
 import shutil
@@ -9,36 +9,35 @@ from headstart.core.errors import UserError
 from headstart.core.memory_limits import machine_memory
 
 
-def resolve_device(name: str, stage: str) -> torch.device:
-    """`cpu`, `cuda`, or `auto` for a GPU where there is one.
+def resolve_device(name: str) -> torch.device:
+    """Returns the device that a setting called `device` chooses.
 
-    stage: the section of params.yaml whose `device` it is.
+    name: `cpu`, `cuda`, or `auto` for a GPU if there is one.
 
     Raises:
-        UserError: there is no GPU, or for `auto` one that torch can't use.
+        UserError: `cuda` without a GPU, or `auto` with a GPU that torch can't use.
     """
     if name == "cpu":
         return torch.device("cpu")
     if torch.cuda.is_available():
         return torch.device("cuda")
     if name == "cuda":
-        raise UserError(f"{stage}.device is cuda, but torch sees no GPU; set it to auto or cpu")
+        raise UserError("device is cuda, but torch sees no GPU; set it to auto or cpu")
     if shutil.which("nvidia-smi"):
         raise UserError(
-            f"there is a GPU here that torch can't use (its build or the driver "
-            f"doesn't fit, or CUDA_VISIBLE_DEVICES hides it); "
-            f"mend that, or set {stage}.device to cpu to do without it"
+            "there is a GPU here that torch can't use (torch's build doesn't fit the driver, "
+            "or CUDA_VISIBLE_DEVICES hides the GPU); fix that, or set device to cpu"
         )
     return torch.device("cpu")
 
 
 def memory_of(device: torch.device) -> int:
-    """Bytes of memory: what is free on a GPU, what the machine has in all for its CPU."""
+    """Returns bytes of memory: a GPU's free memory, or all memory of the machine for the CPU."""
     return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else machine_memory()
 
 
 def own_gpu() -> torch.device:
-    """The GPU of this process, from now on torch's current one: of several, that of its rank.
+    """Returns the GPU of this process, chosen by its local rank, and makes it torch's current one.
 
     Raises:
         UserError: the host has fewer GPUs than processes.
@@ -54,8 +53,8 @@ def own_gpu() -> torch.device:
 
 
 def supports_bfloat16(device: torch.device) -> bool:
-    """Whether the hardware computes in bfloat16; what only emulates it is slower than float32."""
+    """Returns whether the hardware computes in bfloat16; emulation would be slower than float32."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    abilities = torch.cpu.get_capabilities()
-    return bool(abilities.get("avx512_bf16") or abilities.get("amx_bf16"))
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))

@@ -1,15 +1,15 @@
-"""The one exception that a user is meant to read."""
+"""The exception for errors that the user can fix."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
 
 
 class UserError(ValueError):
-    """Something that the user can put right; the message says how, and no traceback is shown."""
+    """An error that the user can fix; the message says how, and no traceback is shown."""
 
 
 def did_you_mean(word: str, valid: Iterable[str]) -> str:
-    """The end of an error line that names what was probably meant, or everything that is valid."""
+    """Returns the end of an error message: the valid word nearest to `word`, or the valid words."""
     choices = sorted(valid)
     if near := get_close_matches(word, choices, n=1, cutoff=0.5):
         return f"did you mean '{near[0]}'?"

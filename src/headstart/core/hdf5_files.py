@@ -1,6 +1,5 @@
-"""HDF5 files that are whole or absent, and the columns that all of them share.
+"""HDF5 files: atomic writing, reading, and small JSON values in them.
 
-Every file carries its own examples (ids, labels, classes), so that none needs another to be read.
 The same content always gives the same bytes: no timestamps, no machine names.
 """
 
@@ -19,7 +18,7 @@ from headstart.core.errors import UserError
 
 @contextmanager
 def create_hdf5(path: Path) -> Iterator[h5py.File]:
-    """A new HDF5 file that appears at `path` only once it is complete and on disk.
+    """Yields a new HDF5 file that appears at `path` once it is complete and on disk.
 
     Raises:
         UserError: the disk is full or the folder can't be written to.
@@ -29,19 +28,19 @@ def create_hdf5(path: Path) -> Iterator[h5py.File]:
         try:
             yield file
         except BaseException:
-            # What stopped the body is the reason, not that what it left can't be written either.
+            # The body's exception is the one to report, not a further one from closing the file.
             with suppress(OSError, RuntimeError):
                 file.close()
             raise
         try:
             file.close()
-        except RuntimeError as error:  # h5py's for what it can't write out at the end
+        except RuntimeError as error:  # h5py's own, if it can't flush its buffers
             raise OSError(errno.EIO, str(error)) from None
 
 
 @contextmanager
 def open_hdf5(path: Path) -> Iterator[h5py.File]:
-    """`path` opened for reading.
+    """Opens the HDF5 file at `path` for reading.
 
     Raises:
         UserError: the file is missing, or is not a readable HDF5 file.
@@ -57,21 +56,22 @@ def open_hdf5(path: Path) -> Iterator[h5py.File]:
 
 
 def write_json(file: h5py.File, key: str, value: Any) -> None:
-    """A small structured value, as a dataset: attributes end at 64 KiB."""
+    """Writes a small structured value as a dataset, because attributes are limited to 64 KiB."""
     file.create_dataset(key, data=json.dumps(value, sort_keys=True, ensure_ascii=False))
 
 
 def read_json(file: h5py.File, key: str) -> Any:
+    """Reads a value that `write_json` wrote; raises what `get_dataset` raises."""
     return json.loads(get_dataset(file, key)[()])
 
 
 def get_dataset(file: h5py.File, key: str) -> h5py.Dataset:
-    """The dataset `key` of `file`.
+    """Returns the dataset `key` of `file`.
 
     Raises:
-        UserError: there is none, so the file was written by something else.
+        UserError: there is none, so another program wrote the file.
     """
-    found = file.get(key)
-    if not isinstance(found, h5py.Dataset):
+    dataset = file.get(key)
+    if not isinstance(dataset, h5py.Dataset):
         raise UserError(f"{file.filename} has no '{key}'; delete it and run `dvc repro`")
-    return found
+    return dataset

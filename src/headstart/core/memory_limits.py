@@ -1,6 +1,6 @@
-"""What a step is about to ask of the memory, compared with what there is before it is asked.
+"""Checks before a step starts that the memory it needs is there.
 
-Estimates are lower bounds: what they forbid could not have run.
+Estimates are lower bounds: a step that they refuse could not have run.
 """
 
 import os
@@ -11,33 +11,37 @@ from pathlib import Path
 
 from headstart.core.errors import UserError
 
-LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
-"""Where Linux says how much a container may take, in its second and in its first way."""
+CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+"""Files with a Linux container's memory limit: of cgroup v2, of cgroup v1."""
 
 
 def machine_memory() -> int:
-    """Bytes of memory that the machine has, or the container where that may take less."""
-    found = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    for limit in LIMITS:
+    """Returns the bytes of memory of the machine, or of the container if its limit is lower."""
+    available = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    for limit in CGROUP_LIMITS:
         with suppress(OSError, ValueError):  # no such file, or `max`: no limit
-            found = min(found, int(Path(limit).read_text()))
-    return found
+            available = min(available, int(Path(limit).read_text()))
+    return available
 
 
-def require_memory(what: str, need: float, has: float) -> None:
-    """Raises UserError where `need` bytes are more than `has`. what: begins with the params key."""
-    if need > has:
+def require_memory(what: str, needed: float, available: float) -> None:
+    """Raises UserError if `needed` bytes exceed `available` bytes.
+
+    what: the start of the message, which begins with the key in params.yaml.
+    """
+    if needed > available:
         raise UserError(
-            f"{what} would take at least {need / 1e9:,.1f} GB of memory, and there are "
-            f"{has / 1e9:,.1f} GB; lower it"
+            f"{what} would take at least {needed / 1e9:,.1f} GB of memory, and there are "
+            f"{available / 1e9:,.1f} GB; lower it"
         )
 
 
 def head_training_memory(models: int, widths: Sequence[int], batch: int) -> int:
-    """Bytes that training so many heads at once takes beside the features: their weights, the
-    gradients, Adam's two moments, and what the layers say of a batch.
+    """Returns the bytes that training several heads at once needs beside the features: weights,
+    gradients, Adam's two moments, and the layers' outputs for a batch.
 
-    widths: D of the features, those of the hidden layers, C.
+    models: number of heads. widths: of the features (D), the hidden layers and the logits (C).
+    batch: number of rows.
     """
     weights = sum((fan_in + 1) * fan_out for fan_in, fan_out in pairwise(widths))
     return 4 * models * (4 * weights + batch * sum(widths[1:]))

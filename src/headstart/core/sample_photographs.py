@@ -10,7 +10,7 @@ from PIL import Image
 
 from headstart.core.errors import UserError
 
-# Files, not `skimage.data`'s functions: those may download what a release no longer ships.
+# Read as files: `skimage.data`'s functions download photographs that a release no longer ships.
 PHOTOGRAPHS: dict[str, tuple[str, str]] = {
     "astronaut": ("skimage", "data/astronaut.png"),
     "brick": ("skimage", "data/brick.png"),
@@ -33,17 +33,23 @@ PHOTOGRAPHS: dict[str, tuple[str, str]] = {
 
 @cache
 def photograph(name: str) -> np.ndarray:
-    """[H, W, 3] uint8."""
-    library, inside = PHOTOGRAPHS[name]
+    """Returns a photograph's pixels: [H, W, 3] uint8 RGB.
+
+    name: a key of PHOTOGRAPHS.
+
+    Raises:
+        UserError: the installed library lacks the photograph.
+    """
+    library, relative_path = PHOTOGRAPHS[name]
     spec = find_spec(library)
     assert spec is not None
     assert spec.origin is not None
     try:
-        with Image.open(Path(spec.origin).parent / inside) as image:
+        with Image.open(Path(spec.origin).parent / relative_path) as image:
             return np.array(image.convert("RGB"))
     except FileNotFoundError:
         distribution = {"skimage": "scikit-image", "sklearn": "scikit-learn"}[library]
         raise UserError(
-            f"{distribution} {version(distribution)} has no {inside}; "
-            "`uv sync` installs the version that has"
+            f"{distribution} {version(distribution)} has no {relative_path}; "
+            "run `uv sync` to install the version that has"
         ) from None

@@ -1,4 +1,4 @@
-"""Many small independent pieces of work, with a bar."""
+"""A function mapped over many items by a pool of threads, with a progress bar."""
 
 import os
 from collections import deque
@@ -12,29 +12,32 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _THREADS = min(32, os.cpu_count() or 1)
-_AHEAD = 4 * _THREADS
+_MAX_PENDING = 4 * _THREADS
 
 
 def thread_map(
     function: Callable[[Item], Result], items: Sequence[Item], description: str
 ) -> Generator[Result]:
-    """`function` of each item, in order, from a pool of threads; shows a bar with rate and end.
+    """Yields `function(item)` for each item, in order, computed by a pool of threads.
 
-    Only a few results wait at any time, however long `items` is.
+    A progress bar appears after a second.
+
+    Only a few results are held at any time, however long `items` is.
+    description: of the progress bar.
     """
     with (
         ThreadPoolExecutor(_THREADS) as pool,
-        tqdm(total=len(items), desc=description, mininterval=1) as bar,
+        tqdm(total=len(items), desc=description, mininterval=1, delay=1, leave=None) as bar,
     ):
-        waiting: deque[Future[Result]] = deque()
+        pending: deque[Future[Result]] = deque()
         try:
             for item in items:
-                waiting.append(pool.submit(function, item))
-                if len(waiting) > _AHEAD:
-                    yield waiting.popleft().result()
+                pending.append(pool.submit(function, item))
+                if len(pending) > _MAX_PENDING:
+                    yield pending.popleft().result()
                     bar.update()
-            while waiting:
-                yield waiting.popleft().result()
+            while pending:
+                yield pending.popleft().result()
                 bar.update()
         finally:
             pool.shutdown(cancel_futures=True)

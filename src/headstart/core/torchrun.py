@@ -1,4 +1,4 @@
-"""A stage in several processes of this host, which torchrun starts, watches and ends."""
+"""Runs a stage in several processes of this host, which torchrun starts and supervises."""
 
 import logging
 import os
@@ -10,35 +10,36 @@ from headstart.core.errors import UserError
 
 
 def launched_by_torchrun() -> bool:
-    """Whether torchrun started this process.
+    """Returns whether torchrun started this process.
 
-    Others than torchrun set ranks too; only under torchrun are all of the processes started.
-    torch.distributed.is_torchelastic_launched says the same after a second of importing torch.
+    A rank in the environment is not enough: other launchers set one too. The function
+    torch.distributed.is_torchelastic_launched does the same, but importing torch takes a second.
     """
     return "TORCHELASTIC_RUN_ID" in os.environ
 
 
 def launch_processes(module: str, processes: int) -> None:
-    """Starts `python -m module`, with this process's arguments, in so many processes, and exits
-    when they are done; returns where one is enough or torchrun started this process.
+    """Runs `python -m module` with this process's arguments in several processes, then exits.
 
-    SIGTERM and SIGINT end all of them.
+    Returns at once if `processes` is 1 or torchrun started this process. SIGTERM and SIGINT end all
+    processes.
 
     Raises:
-        UserError: what the first process that failed had to say, or the signal that ended it.
-        SystemExit: all are done; or one failed with a traceback: its exit status.
-        KeyboardInterrupt: by SIGINT; the processes have ended.
+        UserError: a process failed: its message, or the signal that ended it.
+        SystemExit: all processes have ended: status 0, or that of the one that failed with a
+            traceback.
+        KeyboardInterrupt: SIGINT was received, and all processes have ended.
     """
     if processes == 1 or launched_by_torchrun():
         return
-    # Imported here as it takes a second, and one process does without.
+    # Imported here because it takes a second and a single process doesn't need it.
     from torch.distributed import run as torchrun
     from torch.distributed.elastic.multiprocessing import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
-    # With none set torchrun gives each process one thread.
+    # Without it, torchrun gives each process one thread.
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
-    # Nothing but torchrun runs here, and what failed is said below, once.
+    # Only torchrun logs in this process, and failures are reported below.
     logging.disable()
     options = ("--standalone", "--nproc-per-node", str(processes), "-m", module)
     try:

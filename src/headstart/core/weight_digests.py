@@ -1,4 +1,4 @@
-"""What tells one network's weights from another's."""
+"""Digests of networks' weights."""
 
 from typing import Protocol
 
@@ -6,13 +6,13 @@ from torch import nn
 
 
 class Digest(Protocol):
-    """One of hashlib's, under way."""
+    """A hash object of hashlib."""
 
     def update(self, data: bytes, /) -> None: ...
 
 
 def update_digest(digest: Digest, network: nn.Module) -> None:
-    """Feeds every tensor of the network, buffers too, with name, dtype and shape, to `digest`."""
+    """Updates `digest` with the name, dtype, shape and bytes of every weight and buffer."""
     for name, tensor in sorted(network.state_dict().items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.cpu().contiguous().numpy().tobytes())

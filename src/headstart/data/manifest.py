@@ -1,4 +1,4 @@
-"""The manifest: a line with the classes, then one line of JSON for every image that takes part."""
+"""The manifest: a line of JSON with the classes, then one for each readable image."""
 
 import json
 from collections import Counter
@@ -14,7 +14,11 @@ from headstart.store.examples import ClassLabel, Split
 
 @dataclass(frozen=True)
 class Entry:
-    """One readable image. width, height: in px, after the EXIF orientation. box: in the same px."""
+    """A readable image.
+
+    label: index into the manifest's classes, or None. width, height: in px, with the EXIF
+    orientation applied. box: in the same px.
+    """
 
     id: str
     split: Split
@@ -26,7 +30,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Manifest:
-    """classes: what `Entry.label` indexes.
+    """The readable images of a dataset and its classes, which `Entry.label` indexes.
 
     Raises:
         UserError: two entries have the same id.
@@ -40,21 +44,24 @@ class Manifest:
 
 
 def check_unique_ids(ids: Iterable[str]) -> None:
-    """Raises UserError if an id stands there twice: predictions could not be told apart."""
-    twice = [id_ for id_, count in Counter(ids).items() if count > 1]
-    if twice:
-        shown = ", ".join(f"'{id_}'" for id_ in twice[:10])
-        raise UserError(f"{len(twice)} ids stand for more than one image: {shown}; rename them")
+    """Raises UserError if an id occurs twice, because predictions are identified by it."""
+    duplicates = [id_ for id_, count in Counter(ids).items() if count > 1]
+    if duplicates:
+        shown = ", ".join(f"'{id_}'" for id_ in duplicates[:10])
+        raise UserError(
+            f"{len(duplicates)} ids stand for more than one image: {shown}; rename them"
+        )
 
 
 def save_manifest(path: Path, manifest: Manifest) -> None:
+    """Writes the manifest to `path`; raises what `atomic_path` raises."""
     lines: list[object] = [{"classes": [[label.id, label.name] for label in manifest.classes]}]
     lines += [asdict(entry) for entry in manifest.entries]
     write_text(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
 
 
 def load_manifest(path: Path) -> Manifest:
-    """The manifest at `path`.
+    """Reads the manifest at `path`.
 
     Raises:
         UserError: the file is missing, was not written by `prepare`, or names an image twice.
@@ -66,7 +73,7 @@ def load_manifest(path: Path) -> Manifest:
     except FileNotFoundError:
         raise UserError(f"{path} is missing; `dvc repro` makes it") from None
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, StopIteration):
-        raise UserError(f"{path} is no manifest; delete it and run `dvc repro`") from None
+        raise UserError(f"{path} is not a manifest; delete it and run `dvc repro`") from None
     return Manifest(classes, entries)
 
 

@@ -1,8 +1,8 @@
-"""From a dataset to a manifest: every image is read once, all that is wrong is said at once.
+"""Makes the manifest of a dataset: reads every image once and reports all problems at once.
 
-What is held out of train, as tune and as the val of a dataset that has none, follows from what the
-images' files hold and never from their names: renaming a file or a class moves nothing, and all
-copies of a file in a class stay on one side.
+The images held out of train, as tune and as val of a dataset without val, are chosen by the
+contents of their files, never by their names: renaming a file or a class changes no split, and all
+copies of a file in a class are in the same split.
 """
 
 from collections import Counter, defaultdict
@@ -21,30 +21,32 @@ from headstart.store.examples import Split
 
 @dataclass(frozen=True)
 class UnreadableImage:
-    """An image that can't be used. reason: as `decode.BadImage` gives it."""
+    """An image that can't be read. reason: the message of its `UnreadableImageError`."""
 
     id: str
     reason: str
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """contents: SHA-256 of the file of each of the manifest's entries, hexadecimal. bad: the images
-    that are not in the manifest.
+class PreparedDataset:
+    """A manifest and what was learned while reading the images.
+
+    contents: hexadecimal SHA-256 of the file of each of the manifest's entries. unreadable: the
+    images that are left out of the manifest.
     """
 
     manifest: Manifest
     contents: list[str]
-    bad: list[UnreadableImage]
+    unreadable: list[UnreadableImage]
 
 
-def prepare_dataset(dataset: Dataset, section: Prepare) -> Prepared:
-    """The manifest of the readable images, with `tune` held out of train, and val where there is
-    none.
+def prepare_dataset(dataset: Dataset, section: Prepare) -> PreparedDataset:
+    """Makes the manifest of the readable images and holds out tune, and val if there is none.
 
     Raises:
-        UserError: there are unreadable images and `section.on_bad_image` is `stop`; or what is left
-            can't be trained, tuned and validated on (see `missing`). All is said at once.
+        UserError: there are unreadable images and `section.on_bad_image` is `stop`; or a split
+            lacks images of a class (see `describe_missing_images`). All problems are reported at
+            once.
     """
     check_unique_ids(record.id for record in dataset.records)
 
@@ -52,17 +54,17 @@ def prepare_dataset(dataset: Dataset, section: Prepare) -> Prepared:
         try:
             data = dataset.read(record.id)
             height, width, _ = decode(data, section.max_pixels).shape
-        except UnreadableImageError as bad:
-            return UnreadableImage(record.id, str(bad))
+        except UnreadableImageError as error:
+            return UnreadableImage(record.id, str(error))
         entry = Entry(record.id, record.split, record.label, width, height, record.box)
         return entry, sha256(data).hexdigest()
 
     entries: list[Entry] = []
     contents: list[str] = []
-    bad: list[UnreadableImage] = []
+    unreadable: list[UnreadableImage] = []
     for outcome in thread_map(inspect, dataset.records, "reading images"):
         if isinstance(outcome, UnreadableImage):
-            bad.append(outcome)
+            unreadable.append(outcome)
         else:
             entries.append(outcome[0])
             contents.append(outcome[1])
@@ -71,58 +73,61 @@ def prepare_dataset(dataset: Dataset, section: Prepare) -> Prepared:
     entries = _hold_out("tune", entries, contents, section.tune_fraction, section.seed)
     manifest = Manifest(dataset.classes, entries)
     problems = []
-    lacking = missing(manifest)
-    if bad and (lacking or section.on_bad_image == "stop"):
+    missing = describe_missing_images(manifest)
+    if unreadable and (missing or section.on_bad_image == "stop"):
         problems.append(
-            f"{len(bad)} of {len(dataset.records)} images can't be read:\n{bad_image_table(bad)}"
+            f"{len(unreadable)} of {len(dataset.records)} images can't be read:\n"
+            f"{unreadable_image_table(unreadable)}"
         )
-    if bad and section.on_bad_image == "stop":
+    if unreadable and section.on_bad_image == "stop":
         problems.append(
             "Repair or delete them, or leave them out with `prepare.on_bad_image: skip`."
         )
-    if lacking:
-        counted = "Without them, " if bad else ""
-        problems.append(counted + lacking)
+    if missing:
+        problems.append(("Without them, " if unreadable else "") + missing)
     if problems:
         raise UserError("\n".join(problems))
-    return Prepared(manifest, contents, bad)
+    return PreparedDataset(manifest, contents, unreadable)
 
 
-def bad_image_table(bad: list[UnreadableImage]) -> str:
-    """A line an image: its id, then the reason."""
-    width = max(len(record.id) for record in bad)
-    return "\n".join(f"  {record.id:{width}}  {record.reason}" for record in bad)
+def unreadable_image_table(images: list[UnreadableImage]) -> str:
+    """Returns one line per image: its id and the reason."""
+    width = max(len(image.id) for image in images)
+    return "\n".join(f"  {image.id:{width}}  {image.reason}" for image in images)
 
 
 def _hold_out(
     split: Split, entries: list[Entry], contents: list[str], fraction: float, seed: int
 ) -> list[Entry]:
-    """`entries` with `fraction` of each class's distinct training images in `split`."""
-    by_class = defaultdict(set)
+    """Moves `fraction` of each class's distinct training images to `split`."""
+    contents_by_class = defaultdict(set)
     for entry, content in zip(entries, contents, strict=True):
         if entry.split == "train":
-            by_class[entry.label].add(content)
-    chosen = {label: held_out(of_class, fraction, seed) for label, of_class in by_class.items()}
+            contents_by_class[entry.label].add(content)
+    moved_contents = {
+        label: held_out(class_contents, fraction, seed)
+        for label, class_contents in contents_by_class.items()
+    }
     return [
         replace(entry, split=split)
-        if entry.split == "train" and content in chosen[entry.label]
+        if entry.split == "train" and content in moved_contents[entry.label]
         else entry
         for entry, content in zip(entries, contents, strict=True)
     ]
 
 
-def missing(manifest: Manifest) -> str:
-    """What keeps a classifier from being trained, tuned and validated; empty where nothing does."""
+def describe_missing_images(manifest: Manifest) -> str:
+    """Describes which classes lack images in train, tune or val; returns "" if none does."""
     if len(manifest.classes) < 2:
-        return f"{len(manifest.classes)} class is nothing to tell apart; give two or more"
-    found = Counter((entry.split, entry.label) for entry in manifest.entries)
+        return f"there is only {len(manifest.classes)} class; a classifier needs two or more"
+    counts = Counter((entry.split, entry.label) for entry in manifest.entries)
     problems = []
     for split in ("train", "tune", "val"):
-        lacking = [
-            f"'{c.name}'" for label, c in enumerate(manifest.classes) if not found[split, label]
+        names = [
+            f"'{c.name}'" for label, c in enumerate(manifest.classes) if not counts[split, label]
         ]
-        if lacking:
-            problems.append(f"{split} has no image of {', '.join(lacking)}")
+        if names:
+            problems.append(f"{split} has no image of {', '.join(names)}")
     if not problems:
         return ""
     return "\n".join(problems) + (

@@ -1,7 +1,7 @@
-"""images.h5: every image once, square and of one size, as the backbones will see it.
+"""Writes images.h5: every image of the manifest, square and of one size.
 
 /pixels [N, S, S, 3] uint8    /digest [N, 32] uint8    /split [N] bytes    /box [N, 4] float32
-and the columns of headstart.h5: /id, /label, /classes
+and the examples (`store.examples`): /id, /label, /classes
 """
 
 from collections.abc import Callable
@@ -20,7 +20,7 @@ from headstart.data.manifest import Entry, Manifest
 from headstart.store.examples import SPLITS, UNLABELED, Examples, write_examples
 
 BLOCK = 128
-"""Images written at once: 34 MB of 299 px."""
+"""Number of images written at once: 34 MB at 299 px."""
 
 Fit = Literal["crop", "stretch"]
 
@@ -29,25 +29,27 @@ def write_images(
     path: Path,
     manifest: Manifest,
     read: Callable[[str], bytes],
-    size: int,
+    max_side: int,
     fit: Fit,
     max_pixels: int,
 ) -> int:
-    """Stores the manifest's images, in its order; returns their side in px.
+    """Writes the manifest's images in its order; returns their side in px.
 
-    read: an id to the encoded image, as `datasets.Dataset.read`. Memory doesn't grow with N.
+    Memory doesn't grow with the number of images.
+    read: as `datasets.Dataset.read`. max_side: in px. fit: crop the center square or stretch the
+    image. max_pixels: limit on an image's pixels.
 
     Raises:
-        UserError: an image isn't any more what it was when the manifest was made.
+        UserError: an image has changed since the manifest was made.
     """
     entries = manifest.entries
-    side = stored_side(entries, size)
+    side = stored_side(entries, max_side)
 
-    def stored(entry: Entry) -> np.ndarray:
+    def load_square(entry: Entry) -> np.ndarray:
         try:
             pixels = decode(read(entry.id), max_pixels)
-        except UnreadableImageError as bad:
-            raise UserError(f"{entry.id}: {bad}, since `prepare` ran; run it again") from None
+        except UnreadableImageError as error:
+            raise UserError(f"{entry.id}: {error}, since `prepare` ran; run it again") from None
         if pixels.shape[:2] != (entry.height, entry.width):
             raise UserError(f"{entry.id} has changed since `prepare` ran; run it again")
         return to_square(pixels, side, fit)
@@ -56,7 +58,7 @@ def write_images(
         pixels = file.create_dataset("pixels", (len(entries), side, side, 3), np.uint8)
         digests = np.empty((len(entries), 32), np.uint8)
         block = np.empty((BLOCK, side, side, 3), np.uint8)
-        for row, image in enumerate(thread_map(stored, entries, f"resizing to {side} px")):
+        for row, image in enumerate(thread_map(load_square, entries, f"resizing to {side} px")):
             block[row % BLOCK] = image
             digests[row] = np.frombuffer(pixel_digest(image), np.uint8)
             if row % BLOCK == BLOCK - 1 or row == len(entries) - 1:
@@ -74,26 +76,26 @@ def write_images(
     return side
 
 
-def stored_side(entries: list[Entry], size: int) -> int:
-    """`size`, or the largest short side if that is less: nobody stores interpolated pixels."""
-    return min(size, max(min(entry.width, entry.height) for entry in entries))
+def stored_side(entries: list[Entry], max_side: int) -> int:
+    """Returns `max_side`, or the largest short side if that is less: enlarging adds no detail."""
+    return min(max_side, max(min(entry.width, entry.height) for entry in entries))
 
 
 def to_square(pixels: np.ndarray, side: int, fit: Fit) -> np.ndarray:
-    """[H, W, 3] uint8 to [side, side, 3]: bilinear, with a support that grows as the image shrinks.
+    """Resizes [H, W, 3] uint8 to [side, side, 3] with antialiased bilinear interpolation.
 
-    What has that side already stays untouched.
+    The pixels of an image of that size stay as they are.
     """
     height, width, _ = pixels.shape
     left, top, right, bottom = _region(width, height, fit)
-    kept = np.ascontiguousarray(pixels[top:bottom, left:right])
-    if kept.shape[:2] == (side, side):
-        return kept
-    return np.asarray(Image.fromarray(kept).resize((side, side), Image.Resampling.BILINEAR))
+    region = np.ascontiguousarray(pixels[top:bottom, left:right])
+    if region.shape[:2] == (side, side):
+        return region
+    return np.asarray(Image.fromarray(region).resize((side, side), Image.Resampling.BILINEAR))
 
 
 def stored_box(entry: Entry, side: int, fit: Fit) -> np.ndarray:
-    """The entry's box where `to_square` puts it, cut at the edges: [4], NaN if nothing is left."""
+    """Returns the entry's box in the stored image, clipped to it: [4], NaN if nothing is left."""
     if entry.box is None:
         return np.full(4, np.nan)
     left, top, right, bottom = _region(entry.width, entry.height, fit)
@@ -106,7 +108,7 @@ def stored_box(entry: Entry, side: int, fit: Fit) -> np.ndarray:
 
 
 def _region(width: int, height: int, fit: Fit) -> tuple[int, int, int, int]:
-    """What of an image is kept: left, top, right, bottom in px."""
+    """Returns the part of an image that is stored: left, top, right, bottom in px."""
     if fit == "stretch":
         return 0, 0, width, height
     short = min(width, height)
@@ -115,5 +117,5 @@ def _region(width: int, height: int, fit: Fit) -> tuple[int, int, int, int]:
 
 
 def pixel_digest(pixels: np.ndarray) -> bytes:
-    """SHA-256 of an image's shape and bytes: the content that features are cached under."""
+    """Returns the SHA-256 of an image's shape and bytes, which identifies it in feature caches."""
     return sha256(repr(pixels.shape).encode() + pixels.tobytes()).digest()

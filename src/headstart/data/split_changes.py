@@ -1,7 +1,7 @@
-"""Which contents stood in which split when `prepare` last ran, so that it can say what changed.
+"""Records the split of each image, so that the next run of `prepare` can report what changed.
 
-Below the cache's root, as DVC deletes a stage's outputs before it runs: a line an image, the
-SHA-256 of its file and its split.
+The record has one line per image, with the SHA-256 of its file and its split. It is below the
+cache's root, because DVC deletes a stage's outputs before the stage runs.
 """
 
 from collections import Counter
@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from hashlib import blake2b
 from typing import NamedTuple
 
-from headstart.config import ImageFolder, PhotoPatches, TinyImageNet
+from headstart.config import DatasetOutline
 from headstart.core.atomic_files import write_text
 from headstart.core.cache_folders import cache_root
 
 
 class SplitChanges(NamedTuple):
-    """How many images changed splits, were added, were removed."""
+    """Numbers of images that changed splits, were added and were removed."""
 
     moved: int
     added: int
@@ -23,29 +23,29 @@ class SplitChanges(NamedTuple):
 
 
 def record_splits(
-    dataset: PhotoPatches | TinyImageNet | ImageFolder,
-    contents: Sequence[str],
-    splits: Sequence[str],
+    dataset: DatasetOutline, contents: Sequence[str], splits: Sequence[str]
 ) -> SplitChanges | None:
-    """Keeps the splits of the images whose files have the SHA-256 digests `contents`.
+    """Records the images' splits; returns what changed since the dataset's last record, if any.
 
-    Returns what changed since this dataset's last record; None if there is none.
+    contents: SHA-256 digests of the images' files. splits: their splits, in the same order.
 
     Raises:
         UserError: the cache can't be written to.
     """
     described = f"{dataset.name} {dataset.path.absolute()}".encode()
     path = cache_root() / "splits" / blake2b(described, digest_size=8).hexdigest()
-    now = [f"{content} {split}\n" for content, split in zip(contents, splits, strict=True)]
-    before = path.read_bytes().decode(errors="replace") if path.exists() else None
-    write_text(path, "".join(now))
-    return None if before is None else compare_splits(before.splitlines(keepends=True), now)
+    current = [f"{content} {split}\n" for content, split in zip(contents, splits, strict=True)]
+    previous = path.read_bytes().decode(errors="replace") if path.exists() else None
+    write_text(path, "".join(current))
+    if previous is None:
+        return None
+    return compare_splits(previous.splitlines(keepends=True), current)
 
 
-def compare_splits(before: list[str], now: list[str]) -> SplitChanges:
-    """Between two records' lines; an image is known by its content, whatever it is called."""
-    gained = _contents(Counter(now) - Counter(before))
-    lost = _contents(Counter(before) - Counter(now))
+def compare_splits(previous: list[str], current: list[str]) -> SplitChanges:
+    """Compares the lines of two records; images are identified by their contents."""
+    gained = _contents(Counter(current) - Counter(previous))
+    lost = _contents(Counter(previous) - Counter(current))
     moved = gained & lost
     return SplitChanges(moved.total(), (gained - moved).total(), (lost - moved).total())
 

@@ -1,20 +1,21 @@
-"""Which examples are held out: a function of their names or contents, the same on every machine."""
+"""Choice of held-out examples by hashes of their keys; the same on every machine."""
 
 from collections.abc import Iterable
 from hashlib import sha256
 
 
 def shuffled(keys: Iterable[str], seed: int) -> list[str]:
-    """`keys` in an order that only `seed` and they decide; a new one reorders no others."""
+    """Returns `keys` in a pseudo-random order; adding a key doesn't reorder the others."""
     return sorted(keys, key=lambda key: (sha256(f"{seed}/{key}".encode()).digest(), key))
 
 
 def held_out(keys: Iterable[str], fraction: float, seed: int) -> set[str]:
-    """`fraction` of the distinct `keys`, rounded; of two or more never none and never all.
+    """Returns a `fraction` of the distinct `keys`, rounded; of two or more never none and never
+    all.
 
-    Call it once a class for a stratified slice. One more key moves at most one other between the
-    slice and the rest. Held out of that rest with the same `seed`, a second slice follows the first
-    in one order; then one more key moves at most two others, one at each boundary.
+    Call it once per class for a stratified split. Adding a key moves at most one other key into or
+    out of the result. If a second set is held out of the remaining keys with the same `seed`,
+    adding a key moves at most two others, one at each boundary of the common order.
     """
     order = shuffled(set(keys), seed)
     count = min(max(round(fraction * len(order)), 1), len(order) - 1)

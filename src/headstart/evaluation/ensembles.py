@@ -1,7 +1,7 @@
-"""Several models that answer as one: runs, backbones, or snapshots of one training run.
+"""Ensembles: the averaged predictions of several runs, or of snapshots of one training run.
 
-Milani (section 3.4) ranks snapshots by accuracy and averages the best N; he chose N on val, here
-tune chooses.
+Milani (section 3.4) ranks snapshots by accuracy and averages the best N. He chose N on val; here
+tune chooses it.
 """
 
 from collections.abc import Sequence
@@ -12,36 +12,36 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from headstart.config import EnsembleRecipe
-from headstart.core.atomic_files import tsv_writer
 from headstart.core.errors import UserError
 from headstart.metrics.classification_metrics import average_probabilities
+from headstart.store.ensemble_curves import EnsembleCurve, EnsembleSize
 from headstart.store.predictions import Predictions
 
 Average = Literal["probabilities", "logits"]
 
 
-def member_names(wanted: EnsembleRecipe, predictions: Path) -> list[str]:
-    """The members' folders below the folder of all runs' predictions.
+def member_names(recipe: EnsembleRecipe, predictions: Path) -> list[str]:
+    """The members' folders, relative to `predictions`, the folder of all runs' predictions.
 
     Raises:
         UserError: the training run kept too few snapshots to average.
     """
-    if wanted.members is not None:
-        return wanted.members
-    found = sorted((predictions / str(wanted.snapshots_of)).glob("snapshot_*"))
-    if len(found) < 2:
+    if recipe.members is not None:
+        return recipe.members
+    folders = sorted((predictions / str(recipe.snapshots_of)).glob("snapshot_*"))
+    if len(folders) < 2:
         raise UserError(
-            f"{wanted.snapshots_of} has {len(found)} snapshots, and an ensemble wants two: one is "
-            f"kept whenever tune's accuracy rises, so train it for more epochs"
+            f"{recipe.snapshots_of} has {len(folders)} snapshots, and an ensemble wants two: one "
+            f"is kept whenever tune's accuracy rises, so train it for more epochs"
         )
-    return [folder.relative_to(predictions).as_posix() for folder in found]
+    return [folder.relative_to(predictions).as_posix() for folder in folders]
 
 
 def align_members(members: Sequence[Predictions]) -> list[Predictions]:
-    """`members` with the views that all of them have, in one order.
+    """`members` reduced to the views that all of them have, in the same order.
 
     Raises:
-        UserError: they don't predict the same classes for the same images, or share no view.
+        UserError: they don't predict the same classes for the same images, or have no common view.
     """
     first = members[0]
     for member in members[1:]:
@@ -61,10 +61,11 @@ def align_members(members: Sequence[Predictions]) -> list[Predictions]:
 
 
 def average_members(members: Sequence[Predictions], how: Average) -> Predictions:
-    """One prediction for each view of the aligned `members`.
+    """The average of the aligned `members`, view by view.
 
-    probabilities: Milani's eq. 2; the logits are then logarithms of probabilities, whose softmax
-    gives those back. logits: Inan's averaged scores. It costs what its members cost together.
+    how: "probabilities" is Milani's eq. 2; the logits that are returned are then the logarithms of
+    the averaged probabilities, so their softmax is those probabilities. "logits" averages scores,
+    as Inan does. The passes are the sum of the members'.
     """
     if how == "probabilities":
         mean = average_probabilities(member.logits for member in members)
@@ -76,9 +77,9 @@ def average_members(members: Sequence[Predictions], how: Average) -> Predictions
 
 
 class _Votes:
-    """Aligned members' scores [N, W, C], whose sum over members ranks classes as `average` does.
+    """Scores [N, W, C] of aligned members; their sum ranks classes as `average_members` does.
 
-    Probabilities are averaged over views at once (W = 1); logits keep their views (W = V).
+    Probabilities are averaged over the views first (W = 1); logits keep their views (W = V).
     """
 
     def __init__(self, members: Sequence[Predictions], how: Average) -> None:
@@ -97,11 +98,11 @@ class _Votes:
     def curve(self, order: Sequence[int]) -> list[float]:
         """The accuracy of the first 1, 2, ... members of `order`."""
         total = np.zeros_like(self.scores[0])
-        found = []
+        accuracies = []
         for count, member in enumerate(order, start=1):
             total = total + self.scores[member]
-            found.append(self.top1(total, count))
-        return found
+            accuracies.append(self.top1(total, count))
+        return accuracies
 
 
 def _over_views(logits: np.ndarray) -> np.ndarray:
@@ -109,13 +110,13 @@ def _over_views(logits: np.ndarray) -> np.ndarray:
 
 
 def _ranked(votes: _Votes) -> list[int]:
-    """Members by their own accuracy, highest first (Milani)."""
+    """The members in the order of their own accuracy, highest first (Milani)."""
     alone = [votes.top1(scores, 1) for scores in votes.scores]
     return sorted(range(len(alone)), key=lambda member: -alone[member])
 
 
 def _greedy(votes: _Votes) -> list[int]:
-    """The best member first, then always the one that helps most (Caruana et al., 2004)."""
+    """The best member, then repeatedly the one that raises accuracy most (Caruana et al., 2004)."""
     remaining = _ranked(votes)
     order = [remaining.pop(0)]
     total = votes.scores[order[0]]
@@ -132,9 +133,10 @@ ORDERS = {"ranked": _ranked, "greedy": _greedy}
 
 
 class Choice(NamedTuple):
-    """In which order members join, top-1 of the first 1, 2, ... of them, and how many tune keeps.
+    """The order in which members join, and how many of them tune keeps.
 
-    tune, val: one accuracy a count; val is there to be read and chooses nothing.
+    tune, val: top-1 of the first 1, 2, ... members. Only the one on tune is used to choose.
+    count: the number of members that are kept.
     """
 
     order: list[int]
@@ -144,6 +146,7 @@ class Choice(NamedTuple):
 
     @property
     def members(self) -> list[int]:
+        """The positions of the members that are kept."""
         return self.order[: self.count]
 
 
@@ -153,7 +156,7 @@ def choose_members(
     """The best-N ensemble of aligned members, its order and N chosen on tune.
 
     Args:
-        order: a key of ORDERS. Of equally good N the smallest is kept.
+        order: a key of ORDERS. Among equally good N the smallest is chosen.
     """
     on_tune = _Votes(tune, how)
     joined = ORDERS[order](on_tune)
@@ -161,10 +164,9 @@ def choose_members(
     return Choice(joined, curve, _Votes(val, how).curve(joined), int(np.argmax(curve)) + 1)
 
 
-def write_ensemble_curve(path: Path, choice: Choice, names: Sequence[str]) -> None:
-    """A row a count: the member that joins, top-1 on tune and val with it, and whether it stays."""
-    with tsv_writer(path) as table:
-        table.writerow(["count", "joins", "tune_top1", "val_top1", "kept"])
-        for i, member in enumerate(choice.order):
-            tops = (f"{choice.tune[i]:.5f}", f"{choice.val[i]:.5f}")
-            table.writerow([i + 1, names[member], *tops, int(i < choice.count)])
+def ensemble_curve(choice: Choice, names: Sequence[str]) -> EnsembleCurve:
+    """The table of `choice`; names: of the members, by position."""
+    return [
+        EnsembleSize(i + 1, names[member], choice.tune[i], choice.val[i], i < choice.count)
+        for i, member in enumerate(choice.order)
+    ]

@@ -1,7 +1,7 @@
-"""How many images does it take? Heads of one recipe, trained on few images of each class and more.
+"""Learning curves: accuracy against the number of training images, for heads of one recipe.
 
-The subsets are the same for every backbone and head, so their curves can be compared pointwise.
-tune, which chooses where the recipe leaves a choice, and val are whole at every point.
+The subsets are the same for every backbone and head, so their curves can be compared point by
+point. Every point uses all of tune, which chooses where the recipe leaves a choice, and all of val.
 """
 
 from collections.abc import Sequence
@@ -18,24 +18,25 @@ from headstart.store.learning_curves import LearningCurve, LearningCurvePoint
 
 
 def rank_within_class(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Each image's place in a random order of its class's images: [N] int64, of labels [N].
+    """The rank [N] int64 of each image in a random order of its class's images, from labels [N].
 
-    The images with a rank below n are n of each class, or all where a class has fewer; those of a
-    smaller n are among those of a larger one.
+    The images with a rank below n are n images of each class, or all where a class has fewer. A
+    smaller n selects a subset of what a larger n selects.
     """
-    found = np.empty(len(labels), np.int64)
+    ranks = np.empty(len(labels), np.int64)
     for c in np.unique(labels):
         of_class = np.flatnonzero(labels == c)
-        found[rng.permutation(of_class)] = np.arange(len(of_class))
-    return found
+        ranks[rng.permutation(of_class)] = np.arange(len(of_class))
+    return ranks
 
 
 def choose_subsets(
     labels: np.ndarray, images_per_class: Sequence[int], subsets: int, seed: int
 ) -> dict[int, list[np.ndarray]]:
-    """The rows of labels [N] to train on: `subsets` choices for each number of images a class.
+    """The rows of labels [N] to train on: `subsets` choices for each number of images per class.
 
-    What reaches the largest class is all rows, which come last, and once.
+    Numbers that reach the size of the largest class are replaced by one choice of all rows, which
+    comes last.
     """
     largest = int(np.bincount(labels).max())
     orders = [
@@ -51,37 +52,37 @@ def fit_learning_curve(
     train: Features,
     tune: Features,
     val: Features,
-    asked: config.LearningCurve,
+    settings: config.LearningCurve,
     sampling: config.Evaluate,
     device: str = "auto",
 ) -> LearningCurve:
-    """Top-1 on val for every number of `asked.images_per_class`, then for all of train.
+    """Top-1 on val for every number of `settings.images_per_class`, then for all of train.
 
-    sampling: of the bootstrap over val images. Each image counts by how many of the subsets' heads
-    are right about it.
+    sampling: settings of the bootstrap over val images. An image's value is the fraction of the
+    subsets' heads that classify it correctly.
 
     Raises:
-        UserError: as `heads.fit.fit` does; or val has no labels.
+        UserError: as `fit_head` does; or val has no labels.
     """
     check_features(train, tune)
     labels = val.examples.labels
     if not val.examples.labeled or not len(labels):
         raise UserError("val holds no or unlabeled images; a learning curve needs their labels")
     chosen = choose_subsets(
-        train.examples.labels, asked.images_per_class, asked.subsets, asked.seed
+        train.examples.labels, settings.images_per_class, settings.subsets, settings.seed
     )
     curve = []
     with tqdm(total=sum(map(len, chosen.values())), desc="learning curve", unit="head") as bar:
         for n, choices in chosen.items():
-            right = np.empty((len(labels), len(choices)))
+            correct = np.empty((len(labels), len(choices)))
             for index, rows in enumerate(choices):
                 head = fit_head(recipe, select_images(train, rows), tune, device).head
-                right[:, index] = head.logits(whole_view(val))[:, 0].argmax(axis=1) == labels
+                correct[:, index] = head.logits(whole_view(val))[:, 0].argmax(axis=1) == labels
                 bar.update()
             top1 = estimate_accuracy(
-                right.mean(axis=1), sampling.confidence, sampling.resamples, sampling.seed
+                correct.mean(axis=1), sampling.confidence, sampling.resamples, sampling.seed
             )
-            spread = right.mean(axis=0)
+            spread = correct.mean(axis=0)
             curve.append(
                 LearningCurvePoint(
                     n,

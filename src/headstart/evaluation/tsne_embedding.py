@@ -1,4 +1,4 @@
-"""Features of chosen classes in the plane, by t-SNE (Milani, section 4.3 and fig. 11)."""
+"""t-SNE of the features of chosen classes (Milani, section 4.3 and fig. 11)."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -8,32 +8,34 @@ from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
 from headstart.core.errors import UserError, did_you_mean
+from headstart.store.embeddings import Embedding
 from headstart.store.examples import UNLABELED, ClassLabel
 from headstart.store.features import Features
 from headstart.store.views import WHOLE
 
 COMPONENTS = 50
-"""Principal components that t-SNE starts from: less noise and less time (van der Maaten, 2008)."""
+"""Features are reduced to so many principal components first, which removes noise and saves time
+(van der Maaten and Hinton, 2008)."""
 
 
-def find_classes(wanted: Sequence[str], classes: list[ClassLabel]) -> list[int]:
-    """The positions of `wanted` in `classes`, each by its id, its name, or one of its synonyms.
+def find_classes(names: Sequence[str], classes: list[ClassLabel]) -> list[int]:
+    """The positions in `classes` of the classes that are named; all if `names` is empty.
 
-    A name such as "plunger, plumber's helper" lists synonyms. Upper and lower case are one. All
-    classes if none is wanted.
+    names: of each class its id, its name, or one of its synonyms: a name such as "plunger,
+    plumber's helper" lists synonyms. Upper and lower case make no difference.
 
     Raises:
-        UserError: no class or more than one has that name.
+        UserError: no class has that name, or more than one.
     """
     known: dict[str, set[int]] = defaultdict(set)
     for position, label in enumerate(classes):
-        for name in (label.id, label.name, *label.name.split(",")):
-            known[name.strip().casefold()].add(position)
-    found = []
-    for name in wanted:
+        for synonym in (label.id, label.name, *label.name.split(",")):
+            known[synonym.strip().casefold()].add(position)
+    positions: list[int] = []
+    for name in names:
         match sorted(known.get(name.strip().casefold(), ())):
             case [position]:
-                found.append(position)
+                positions.append(position)
             case []:
                 raise UserError(
                     f"tsne.classes: no class '{name}'; {did_you_mean(name.casefold(), known)}"
@@ -41,7 +43,7 @@ def find_classes(wanted: Sequence[str], classes: list[ClassLabel]) -> list[int]:
             case several:
                 ids = ", ".join(classes[position].id for position in several)
                 raise UserError(f"tsne.classes: '{name}' names several classes; give one of {ids}")
-    return list(dict.fromkeys(found)) or list(range(len(classes)))
+    return list(dict.fromkeys(positions)) or list(range(len(classes)))
 
 
 def select_images(labels: np.ndarray, classes: list[int], images_per_class: int) -> np.ndarray:
@@ -50,10 +52,12 @@ def select_images(labels: np.ndarray, classes: list[int], images_per_class: int)
 
 
 def embed_tsne(values: np.ndarray, perplexity: float, seed: int) -> np.ndarray:
-    """Values [N, D] in the plane, [N, 2] float32: t-SNE from a PCA start; one seed, one result.
+    """The points [N, 2] float32 of values [N, D], by t-SNE that is initialized with PCA.
+
+    The same values and seed give the same points.
 
     Raises:
-        UserError: there are no more points than `perplexity`.
+        UserError: there are not more values than `perplexity`.
     """
     if len(values) <= perplexity:
         raise UserError(
@@ -66,16 +70,22 @@ def embed_tsne(values: np.ndarray, perplexity: float, seed: int) -> np.ndarray:
 
 
 def project_features(
-    features: Features, wanted: Sequence[str], images_per_class: int, perplexity: float, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """The points [N, 2] of the whole view of the `wanted` classes, and their labels [N].
+    features: Features, names: Sequence[str], images_per_class: int, perplexity: float, seed: int
+) -> Embedding:
+    """The whole views of some images of each class in the plane.
+
+    names: of the classes, as in `find_classes`.
 
     Raises:
         UserError: a class is unknown or ambiguous, or the perplexity is too high.
     """
     labels = features.examples.labels
     assert UNLABELED not in labels
-    chosen = find_classes(wanted, features.examples.classes)
-    rows = select_images(labels, chosen, images_per_class)
+    classes = features.examples.classes
+    rows = select_images(labels, find_classes(names, classes), images_per_class)
     whole = features.values[rows, features.views.index(WHOLE.name)]
-    return embed_tsne(whole, perplexity, seed), labels[rows]
+    return Embedding(
+        [features.examples.ids[row] for row in rows],
+        [classes[label] for label in labels[rows]],
+        embed_tsne(whole, perplexity, seed),
+    )

@@ -1,7 +1,8 @@
 """What the caches take on disk, and which of them nothing current needs."""
 
 import shutil
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from filelock import FileLock, Timeout
 
 from headstart.core.cache_folders import QUANTIZED, ROWS, TRAINING, cache_name
 from headstart.core.hdf5_files import get_dataset, open_hdf5, read_json
+from headstart.extraction.feature_cache import file_digest
 from headstart.store.features import split_provenance
 
 
@@ -49,14 +51,39 @@ def list_caches(root: Path, features_folder: Path, backbones: list[str]) -> list
 
 def remove_cache(cache: CacheFolder) -> bool:
     """Deletes a cache; False, and it stays, where a running stage holds one of its locks."""
+    with _hold_locks(cache.path) as held:
+        if held:
+            shutil.rmtree(cache.path)
+    return held
+
+
+def verify_cache(cache: CacheFolder) -> tuple[int, int] | None:
+    """Reads all parts of a cache of rows; deletes those that don't match their digest.
+
+    Returns the number of parts that there were, and of those that were deleted. None, and nothing
+    is read, where a running stage holds one of its locks.
+    """
+    with _hold_locks(cache.path) as held:
+        if not held:
+            return None
+        parts = list(cache.path.glob("*.npy"))
+        damaged = [part for part in parts if file_digest(part) != part.stem]
+        for part in damaged:
+            part.unlink()
+    return len(parts), len(damaged)
+
+
+@contextmanager
+def _hold_locks(folder: Path) -> Iterator[bool]:
+    """Holds all of a cache's locks; False where a running stage holds one of them."""
     with ExitStack() as locks:
         try:
-            for path in cache.path.glob("lock*"):
+            for path in folder.glob("lock*"):
                 locks.enter_context(FileLock(path).acquire(timeout=0))
         except Timeout:
-            return False
-        shutil.rmtree(cache.path)
-    return True
+            yield False
+            return
+        yield True
 
 
 def _provenances(features: Path) -> list[tuple[dict[str, Any], str]]:

@@ -17,7 +17,7 @@ ADVICE = "look at its mean, std, weights and precision"
 def check_finite(name: str, rows: np.ndarray) -> None:
     """Raises UserError where features [B, D] of the backbone `name` aren't finite numbers."""
     if not np.isfinite(rows).all():
-        raise UserError(f"zoo.{name} gives features that are not finite numbers; {ADVICE}")
+        raise UserError(f"{name} gives features that are not finite numbers; {ADVICE}")
 
 
 class CollapseDetector:
@@ -47,6 +47,4 @@ class CollapseDetector:
             difference = np.abs(images.astype(np.int16) - image).mean(axis=(1, 2, 3))
             self.unlike += int((difference >= UNLIKE).sum())
             if self.unlike >= ENOUGH:
-                raise UserError(
-                    f"zoo.{self.name} gives different images the same features; {ADVICE}"
-                )
+                raise UserError(f"{self.name} gives different images the same features; {ADVICE}")

@@ -7,7 +7,7 @@ there, any number of processes may add parts at once, and a part that rotted is 
 
 import os
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from hashlib import blake2b
 from io import BytesIO
 from pathlib import Path
@@ -16,6 +16,7 @@ from uuid import uuid4
 import numpy as np
 from filelock import FileLock, Timeout
 
+from headstart.core.cache_folders import ensure_dir
 from headstart.core.errors import UserError
 
 KEY_BYTES = 16
@@ -137,7 +138,7 @@ class FeatureCache:
 
     def _is_sound(self, path: Path) -> bool:
         try:
-            if _digest(path) == path.stem and np.load(path, mmap_mode="r").dtype == self.record:
+            if file_digest(path) == path.stem and np.load(path, mmap_mode="r").dtype == self.record:
                 return True
         except FileNotFoundError:
             return False
@@ -175,7 +176,24 @@ class FeatureCache:
         return np.searchsorted(self._keys, keys).clip(max=max(len(self) - 1, 0))
 
 
-def _digest(path: Path) -> str:
+@contextmanager
+def reserve_cache(folder: Path, writer: int = 0) -> Iterator[None]:
+    """Lets this process alone write to the cache in `folder` as `writer`.
+
+    The folder is made where there is none, and what killed processes left unfinished is removed.
+    Waits while another process writes as `writer`: both would compute what both lack.
+
+    Raises:
+        UserError: the folder can't be made.
+    """
+    ensure_dir(folder)
+    remove_temporary_parts(folder)
+    with writer_lock(folder, writer):
+        yield
+
+
+def file_digest(path: Path) -> str:
+    """The digest of a part's bytes, which is its name without `.npy`."""
     with path.open("rb") as file:
         digest = blake2b(digest_size=16)
         for block in _blocks(file.fileno()):

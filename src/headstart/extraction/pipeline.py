@@ -14,20 +14,19 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
-import h5py
 import numpy as np
 from tqdm import tqdm
 
-from headstart.core.cache_folders import ROWS, cache_name, cache_root, ensure_dir
+from headstart.core.cache_folders import ROWS, cache_name, cache_root
 from headstart.core.errors import UserError
 from headstart.core.hdf5_files import create_hdf5, write_json
 from headstart.extraction.collapse_check import CollapseDetector, check_finite
 from headstart.extraction.extraction_stats import ExtractionStats
-from headstart.extraction.extractor import Extractor
-from headstart.extraction.feature_cache import FeatureCache, remove_temporary_parts, writer_lock
+from headstart.extraction.feature_cache import FeatureCache, reserve_cache
 from headstart.extraction.process_shards import SINGLE_PROCESS, Shard
+from headstart.extraction.row_extractor import RowExtractor
 from headstart.extraction.view_plan import SplitRequest, ViewPlan, WorkQueue
 from headstart.extraction.view_rendering import render_view
 from headstart.runtime.runtimes import Future, Runtime, extract_array, pad_batch
@@ -53,10 +52,19 @@ NETWORK_RATE_BATCHES = 50
 T = TypeVar("T")
 
 
+class Pixels(Protocol):
+    """M square images uint8, of which slices and arrays of positions are read: [n, S, S, 3].
+
+    One position reads one image. They may also be a list of n images of different sides.
+    """
+
+    def __getitem__(self, positions: Any, /) -> Any: ...
+
+
 def extract_features(
     images: Images,
     folder: Path,
-    members: Iterable[Extractor],
+    members: Iterable[RowExtractor],
     plan: ViewPlan,
     dtype: str,
     share: Shard = SINGLE_PROCESS,
@@ -86,10 +94,8 @@ def extract_features(
             if provenance in provenances:
                 raise UserError(f"'{name}' is the same backbone as another that it stands beside")
             cache_folder = cache_root() / ROWS / cache_name(provenance, dtype)
-            ensure_dir(cache_folder)
-            remove_temporary_parts(cache_folder)
-            # Two runs at once would both compute what both lack; one run's processes mustn't wait.
-            locks.enter_context(writer_lock(cache_folder, share.rank))
+            # Each of one run's processes is a writer of its own: they must not wait for each other.
+            locks.enter_context(reserve_cache(cache_folder, share.rank))
             cache = FeatureCache(cache_folder, runtime.width, dtype, share.rank)
             counts.append(
                 fill_cache(cache, runtime, images.pixels, list(splits.values()), name, share)
@@ -112,7 +118,7 @@ def extract_features(
     return counts
 
 
-def row_provenance(member: Extractor) -> dict[str, Any]:
+def row_provenance(member: RowExtractor) -> dict[str, Any]:
     """Plain JSON that determines a member's rows: the backbone, its runtime, and how we cut."""
     return {
         **member.provenance,
@@ -124,14 +130,14 @@ def row_provenance(member: Extractor) -> dict[str, Any]:
 def fill_cache(
     cache: FeatureCache,
     runtime: Runtime,
-    pixels: h5py.Dataset,
+    pixels: Pixels,
     splits: list[SplitRequest],
     label: str,
-    share: Shard,
+    share: Shard = SINGLE_PROCESS,
 ) -> ExtractionStats:
     """Computes every row that `splits` want, `cache` lacks and `share` holds.
 
-    pixels: [M, S, S, 3] uint8. label: of the progress bar, the backbone's name in zoo.
+    label: of the progress bar and in messages, the backbone's name.
 
     Before that a few cached rows are computed again; where they differ, something that the
     cache's address doesn't cover has changed, and the whole cache is cleared.
@@ -166,7 +172,7 @@ def fill_cache(
 
     collapse = CollapseDetector(label)
     quiet = len(todo) == 0 or share.rank > 0
-    with tqdm(total=len(todo), desc=label, unit="row", disable=quiet) as bar:
+    with tqdm(total=len(todo), desc=label, unit="row", disable=quiet, delay=1, leave=None) as bar:
         batches = _ahead(_batches(todo, pixels, splits, runtime.batch_size, counts))
         for keys, batch, pending in _submitted(runtime, batches, counts):
             with counts.timed("computing"):
@@ -183,7 +189,7 @@ def fill_cache(
             write()
     counts.seconds = time.perf_counter() - began
     if counts.computed >= NETWORK_RATE_BATCHES * runtime.batch_size:
-        counts.network_rate = _network_rate(runtime, pixels[:1])
+        counts.network_rate = _network_rate(runtime, np.asarray(pixels[:1]))
     return counts
 
 
@@ -242,7 +248,7 @@ def write_features(
 
 def _batches(
     todo: WorkQueue,
-    pixels: h5py.Dataset,
+    pixels: Pixels,
     splits: list[SplitRequest],
     size: int,
     counts: ExtractionStats,
@@ -296,13 +302,13 @@ def cast_features(rows: np.ndarray, dtype: str) -> np.ndarray:
     if not np.isfinite(made).all():
         raise UserError(
             f"a feature of magnitude {np.abs(rows).max():.3g} doesn't fit {dtype}: "
-            f"set extract.dtype to float32, or look at the weights if it isn't finite"
+            f"set dtype to float32, or look at the weights if it isn't finite"
         )
     return made
 
 
 def _check(
-    cache: FeatureCache, runtime: Runtime, pixels: h5py.Dataset, splits: list[SplitRequest]
+    cache: FeatureCache, runtime: Runtime, pixels: Pixels, splits: list[SplitRequest]
 ) -> tuple[int, float]:
     """How many cached rows were computed again, and the largest relative error among them.
 

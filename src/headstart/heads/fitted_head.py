@@ -22,6 +22,9 @@ from headstart.store.features import Features
 HEAD_FILE = "head.safetensors"
 """In the folder of a run's model."""
 
+ABOUT = {"kind", "settings", "passes", "classes", "provenance"}
+"""The keys of the file's JSON; a head of another version has others."""
+
 ROWS = 4096
 """Of features that are held as float32 at a time."""
 
@@ -74,15 +77,12 @@ class FittedHead:
     needed; with several concatenated backbones, the sum over all of them.
 
     classes: what the model's C scores stand for. provenance: of the features it was trained on.
-    temperature: divides the logits of a whole image before a softmax that is to be believed; it was
-    fitted on tune. `logits` leaves it out: an average of views wants another one.
     """
 
     model: Model
     standardization: Standardization
     classes: list[ClassLabel]
     provenance: dict[str, Any]
-    temperature: float
     passes: int
 
     def logits(self, features: Features) -> np.ndarray:
@@ -128,7 +128,7 @@ def iterate_finite(features: Features) -> Iterator[tuple[slice, np.ndarray]]:
         if len(bad):
             raise UserError(
                 f"the features of '{features.examples.ids[start + bad[0]]}' are NaN or infinite; "
-                "where float16 is too narrow for the backbone, set extract.dtype to float32"
+                "where float16 is too narrow for the backbone, set dtype to float32"
             )
         yield rows, x
 
@@ -146,7 +146,6 @@ def save_head(path: Path, head: FittedHead) -> None:
     about = {
         "kind": head.model.kind,
         "settings": head.model.settings(),
-        "temperature": head.temperature,
         "passes": head.passes,
         "classes": [[label.id, label.name] for label in head.classes],
         "provenance": head.provenance,
@@ -171,11 +170,13 @@ def load_head(path: Path) -> FittedHead:
             about = json.loads((file.metadata() or {}).get("head", "{}"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except FileNotFoundError:
-        raise UserError(f"{path} is missing; `dvc repro` makes it") from None
+        raise UserError(f"{path} is missing; train the head that belongs there") from None
     except SafetensorError as error:
-        raise UserError(f"{path} can't be read ({error}); delete it and run `dvc repro`") from None
-    if about.get("kind") not in MODELS or "passes" not in about:
-        raise UserError(f"{path} is not a head of this version; delete it and run `dvc repro`")
+        raise UserError(
+            f"{path} can't be read ({error}); delete it and train the head again"
+        ) from None
+    if about.get("kind") not in MODELS or about.keys() != ABOUT:
+        raise UserError(f"{path} is not a head of this version; delete it and train the head again")
     model = {
         name.removeprefix("model."): tensor
         for name, tensor in tensors.items()
@@ -188,7 +189,6 @@ def load_head(path: Path) -> FittedHead:
         ),
         classes=[ClassLabel(*pair) for pair in about["classes"]],
         provenance=about["provenance"],
-        temperature=about["temperature"],
         passes=about["passes"],
     )
 

@@ -1,34 +1,22 @@
-"""From a recipe and features to a fitted head, and the files that it leaves."""
+"""From a recipe and features to a fitted head."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
-
-from scipy.special import softmax
 
 from headstart import config
 from headstart.core.errors import UserError
 from headstart.heads.candidate_selection import Candidate, FitContext, best_candidate, score_models
-from headstart.heads.fitted_head import (
-    HEAD_FILE,
-    FittedHead,
-    Standardization,
-    iterate_finite,
-    save_head,
-)
+from headstart.heads.fitted_head import FittedHead, Standardization, iterate_finite
 from headstart.heads.logistic_regression_and_knn import (
     fit_logistic_regression,
     fit_nearest_neighbors,
 )
 from headstart.heads.ridge_and_lda import fit_lda, fit_ridge
-from headstart.metrics.calibration import fit_temperature
-from headstart.report.training_curve_figure import draw_training_curve
-from headstart.report.tuning_figure import draw_tuning
 from headstart.store.features import Features, split_provenance, whole_view
 from headstart.store.label_checks import validate_classes
-from headstart.store.training_curves import TrainingCurve, write_training_curve
-from headstart.store.tuning_results import Score, TuningResults, write_tuning_table
+from headstart.store.training_curves import TrainingCurve
+from headstart.store.tuning_results import Score, TuningResults
 
 Fitter = Callable[[Any, FitContext], list[Candidate]]
 
@@ -97,35 +85,21 @@ def fit_head(
     scores = score_models([candidate.model for candidate in found], tune, standardization)
     chosen = best_candidate(scores)
     model = found[chosen].model
-    untempered = FittedHead(
+    head = FittedHead(
         model,
         standardization,
         train.examples.classes,
         train.provenance,
-        temperature=1,
         passes=len(split_provenance(train.provenance))
         * (len(train.examples) * len(train.views) + len(tune.examples)),
     )
-    logits = untempered.logits(whole_view(tune))[:, 0]
-    temperature = fit_temperature(softmax(logits, axis=1), tune.examples.labels)
     return FitResult(
-        head=replace(untempered, temperature=temperature),
+        head=head,
         score=scores[chosen],
         settings=found[chosen].settings,
         curve=found[chosen].curve,
         surface=TuningResults([candidate.settings for candidate in found], scores, chosen),
     )
-
-
-def save_fit(folder: Path, fitted: FitResult) -> None:
-    """The head; its curve where it has epochs and its surface where there was a choice."""
-    save_head(folder / HEAD_FILE, fitted.head)
-    if fitted.curve:
-        write_training_curve(folder / "curve.tsv", fitted.curve)
-        draw_training_curve(folder / "curve.svg", fitted.curve)
-    if len(fitted.surface.scores) > 1:
-        write_tuning_table(folder / "surface.tsv", fitted.surface)
-        draw_tuning(folder / "surface.svg", fitted.surface)
 
 
 def check_features(train: Features, tune: Features) -> None:

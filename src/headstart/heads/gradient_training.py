@@ -102,7 +102,7 @@ def train_stacked(recipes: Sequence[Recipe], task: FitContext) -> list[Candidate
         UserError: there is no such device, or training doesn't fit into its memory.
     """
     check_memory(recipes, task)
-    shared, device = recipes[0], resolve_device(task.device, "train_head")
+    shared, device = recipes[0], resolve_device(task.device)
     assert len({stacking_key(recipe) for recipe in recipes}) == 1
 
     def column(key: str) -> Tensor:
@@ -155,7 +155,7 @@ def check_memory(recipes: Sequence[Recipe], task: FitContext) -> None:
     widths = [task.train.width, *head.hidden, len(examples.classes)]
     need = head_training_memory(len(recipes), widths, min(head.batch_size, len(examples)))
     what = f"hidden, batch_size: {len(recipes)} heads at once, layers of {widths} numbers,"
-    require_memory(what, need, memory_of(resolve_device(task.device, "train_head")))
+    require_memory(what, need, memory_of(resolve_device(task.device)))
 
 
 def stacking_key(recipe: Recipe) -> str:

@@ -78,7 +78,7 @@ def _all_rows(task: FitContext, kind: str) -> tuple[np.ndarray, np.ndarray]:
         gigabytes = 4 * np.prod(values.shape) / 1e9
         raise UserError(
             f"{kind} holds all features at once, {gigabytes:.1f} GB; raise "
-            "train_head.memory_limit, or choose linear, mlp, ridge or lda"
+            "memory_limit, or choose linear, mlp, ridge or lda"
         )
     images, views, width = values.shape
     x = task.standardization(values.reshape(images * views, width).astype(np.float32))

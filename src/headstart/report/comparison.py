@@ -1,60 +1,21 @@
-"""All active runs side by side: one table, one figure, and the one that tune chooses."""
+"""Comparison of all active runs: a table, a figure, and the run that tune chooses."""
 
-import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from headstart.core.atomic_files import read_tsv, tsv_writer
-from headstart.core.errors import UserError
-from headstart.evaluation.run_results import primary_protocol
+from headstart.core.atomic_files import tsv_writer
 from headstart.metrics.paired_tests import AccuracyDifference
 from headstart.plotting import save_figure
+from headstart.store.run_metrics import RunMetrics, primary_protocol, summarize_metrics
 
-Results = dict[str, dict[str, Any]]
-"""Each run's metrics.json (headstart.evaluation.evaluate), by name."""
+Results = dict[str, RunMetrics]
+"""The metrics of each run, by its name."""
 
 COLUMNS = ("run", "top-1, one view", "top-1, ten crops", "NLL", "ECE", "n", "passes")
 
 
-def load_results(folder: Path, runs: list[str]) -> Results:
-    """The results of `runs`, and of no other run that once was active.
-
-    Raises:
-        UserError: there is no run, or one of them has no results yet.
-    """
-    if not runs:
-        raise UserError(
-            "no run is active; name at least one of zoo in extract.backbones and one of heads in "
-            "train_head.heads"
-        )
-    for run in runs:
-        if not (folder / run / "metrics.json").exists():
-            raise UserError(f"run {run} has no results in {folder / run}; `dvc repro` makes them")
-    return {run: json.loads((folder / run / "metrics.json").read_text("utf-8")) for run in runs}
-
-
-def load_correct(folder: Path, runs: list[str]) -> dict[str, np.ndarray]:
-    """Which val images each of `runs` gets right: [N] bool, all in one order.
-
-    Raises:
-        UserError: the runs were evaluated on different images.
-    """
-    right: dict[str, np.ndarray] = {}
-    ids: list[str] = []
-    for run in runs:
-        rows = read_tsv(folder / run / "examples.tsv")
-        if ids and ids != [row["id"] for row in rows]:
-            raise UserError(f"runs {runs[0]} and {run} saw different val images; run `dvc repro`")
-        ids = [row["id"] for row in rows]
-        protocol = primary_protocol(rows[0])
-        right[run] = np.array([row[protocol] == row["class"] for row in rows])
-    return right
-
-
 def best_run(results: Results) -> str:
-    """The run with the highest top-1 on tune; of equals the one with the lowest loss there."""
+    """The run with the highest top-1 on tune; among equals the one with the lowest NLL there."""
 
     def on_tune(run: str) -> tuple[float, float]:
         tune = results[run]["tune"]
@@ -64,7 +25,7 @@ def best_run(results: Results) -> str:
 
 
 def ranked_runs(results: Results) -> list[str]:
-    """The runs in the order of their top-1 on val, highest first."""
+    """The runs in the order of their top-1 on val, the highest first."""
 
     def on_val(run: str) -> float:
         val = results[run]["val"]
@@ -74,7 +35,7 @@ def ranked_runs(results: Results) -> list[str]:
 
 
 def comparison_table(results: Results) -> str:
-    """A Markdown table of val, a row a run, its columns aligned so that a terminal shows it too."""
+    """A Markdown table of val with one row per run; its columns are aligned for terminals, too."""
     chosen = best_run(results)
     rows: list[tuple[str, ...]] = [COLUMNS]
     for run in ranked_runs(results):
@@ -106,7 +67,7 @@ def comparison_table(results: Results) -> str:
 
 
 def thousands(count: int) -> str:
-    """A number for people: 12,800 or 0.6 M."""
+    """A count as people read it: 12,800 or 0.6 M."""
     return f"{count:,}" if count < 100_000 else f"{count / 1e6:,.1f} M"
 
 
@@ -118,9 +79,16 @@ def _percent(val: dict[str, Any], protocol: str) -> str:
 
 
 def comparison_report(
-    results: Results, differences: list[AccuracyDifference], confidence: float, advice: list[str]
+    results: Results,
+    differences: list[AccuracyDifference],
+    confidence: float,
+    conclusions: list[str],
 ) -> str:
-    """The table in Markdown, with what its numbers mean, advice, and how the chosen run differs."""
+    """The report in Markdown: the table, what its numbers mean, and the differences between runs.
+
+    differences: of all pairs of runs. confidence: of the intervals. conclusions: sentences for a
+    section of their own, which is left out if there are none.
+    """
     chosen = best_run(results)
     tune, val = results[chosen]["tune"], results[chosen]["val"]
     return (
@@ -134,7 +102,7 @@ def comparison_report(
         f"{tune[primary_protocol(tune)]['top1']:.1%} on {tune['n']} tune images and "
         f"{val[primary_protocol(val)]['top1']:.1%} on {val['n']} val images. "
         "Nothing is chosen on val; the order of the rows is no choice.\n"
-        f"{_section('What the runs say', advice)}"
+        f"{_section('What the runs say', conclusions)}"
         f"{_pairs(chosen, differences)}"
     )
 
@@ -155,18 +123,18 @@ def _sentence(pair: AccuracyDifference) -> str:
 
 
 def _pairs(chosen: str, differences: list[AccuracyDifference]) -> str:
-    told = [_sentence(pair) for pair in differences if chosen in (pair.better, pair.worse)]
-    if not told:
+    sentences = [_sentence(pair) for pair in differences if chosen in (pair.better, pair.worse)]
+    if not sentences:
         return ""
     return (
-        f"{_section(f'{chosen} against each other run', told)}\n"
+        f"{_section(f'{chosen} against each other run', sentences)}\n"
         "Paired on the same val images: bootstrap interval of the difference and McNemar's exact "
         "test, not corrected for the number of comparisons. All pairs stand in pairs.tsv.\n"
     )
 
 
 def write_pairs(path: Path, differences: list[AccuracyDifference]) -> None:
-    """A row a pair of runs: the better, the worse, the difference in top-1, its interval, and p."""
+    """One row per pair of runs: the better, the worse, the difference in top-1, its interval, p."""
     with tsv_writer(path) as table:
         table.writerow(AccuracyDifference._fields)
         for pair in differences:
@@ -174,24 +142,13 @@ def write_pairs(path: Path, differences: list[AccuracyDifference]) -> None:
 
 
 def results_summary(results: Results) -> dict[str, Any]:
-    """A few numbers for `dvc exp show`: top-1 on val of each run, and of the one tune chooses."""
+    """The run that tune chooses and its top-1, NLL and ECE on val, for `dvc exp show`."""
     chosen = best_run(results)
-    made: dict[str, Any] = {"best": chosen, "best_top1": _top1(results[chosen])}
-    for run in results:
-        val = results[run]["val"]
-        made[run] = {
-            protocol: val[protocol]["top1"] for protocol in ("whole", "ten_crop") if protocol in val
-        }
-        made[run]["interval"] = val[primary_protocol(val)]["top1_interval"]
-    return made
-
-
-def _top1(metrics: dict[str, Any]) -> float:
-    return metrics["val"][primary_protocol(metrics["val"])]["top1"]
+    return {"best": chosen, **summarize_metrics(results[chosen])}
 
 
 def draw_comparison(results: Results, path: Path) -> None:
-    """Top-1 on val with its interval, a row a run, best on top; tune's choice in bold."""
+    """Top-1 on val with its interval, one row per run, the best on top; tune's choice is bold."""
     order = ranked_runs(results)[::-1]
     chosen = best_run(results)
     with save_figure(path, 7.5, 1.3 + 0.32 * len(order)) as figure:
@@ -201,13 +158,13 @@ def draw_comparison(results: Results, path: Path) -> None:
             ("ten_crop", "ten crops", 0.12, "#1f5fa8"),
         ):
             shown = [i for i, run in enumerate(order) if protocol in results[run]["val"]]
-            found = [results[order[i]]["val"][protocol] for i in shown]
-            tops = [100 * one["top1"] for one in found]
-            below = [100 * (one["top1"] - one["top1_interval"][0]) for one in found]
-            above = [100 * (one["top1_interval"][1] - one["top1"]) for one in found]
+            values = [results[order[i]]["val"][protocol] for i in shown]
+            top1 = [100 * value["top1"] for value in values]
+            below = [100 * (value["top1"] - value["top1_interval"][0]) for value in values]
+            above = [100 * (value["top1_interval"][1] - value["top1"]) for value in values]
             if shown:
                 axes.errorbar(
-                    tops,
+                    top1,
                     [i + offset for i in shown],
                     xerr=[below, above],
                     fmt="o",

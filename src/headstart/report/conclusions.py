@@ -1,6 +1,6 @@
-"""What a comparison answers in a sentence: is fine-tuning worth it here, and is transfer?
+"""Conclusions in sentences: whether fine-tuning and whether transfer are worth it on this dataset.
 
-What is said is of val; which runs it is said of, params and tune decide.
+All figures are of val; which runs are compared is decided by params.yaml and tune.
 """
 
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from headstart.report.comparison import Results, best_run
 
 
 class AccuracyGain(NamedTuple):
-    """Top-1 of one run less that of another, with its interval, in points."""
+    """Top-1 of one run minus that of another, with its interval, in percentage points."""
 
     points: float
     low: float
@@ -18,10 +18,10 @@ class AccuracyGain(NamedTuple):
 
 
 def accuracy_gain(differences: list[AccuracyDifference], run: str, over: str) -> AccuracyGain:
-    """Of `run` over another, from all pairs' differences."""
-    [found] = [pair for pair in differences if {pair.better, pair.worse} == {run, over}]
-    bounds = (100 * found.value, 100 * found.low, 100 * found.high)
-    if found.better == run:
+    """The gain of `run` over the run `over`; differences: of all pairs of runs."""
+    [difference] = [pair for pair in differences if {pair.better, pair.worse} == {run, over}]
+    bounds = (100 * difference.value, 100 * difference.low, 100 * difference.high)
+    if difference.better == run:
         return AccuracyGain(*bounds)
     value, low, high = bounds
     return AccuracyGain(-value, -high, -low)
@@ -30,9 +30,9 @@ def accuracy_gain(differences: list[AccuracyDifference], run: str, over: str) ->
 def finetuning_conclusions(
     results: Results, differences: list[AccuracyDifference], finetuned: dict[str, tuple[str, str]]
 ) -> list[str]:
-    """Gain, cost and a verdict, a sentence a backbone.
+    """One sentence per backbone: the gain of fine-tuning, its cost, and a verdict.
 
-    finetuned: by backbone, the names of its fine-tuned run and of the head's that it went on from.
+    finetuned: by backbone, the names of its fine-tuned run and of the head's run it started from.
     """
     sentences = []
     for backbone, (tuned, head) in finetuned.items():
@@ -51,23 +51,26 @@ def finetuning_conclusions(
 def transfer_conclusions(
     results: Results, differences: list[AccuracyDifference], transfer: list[str], scratch: list[str]
 ) -> list[str]:
-    """The papers' question, in one sentence if there are runs of both kinds.
+    """One sentence that compares the best run of each kind on tune, if there are runs of both.
 
-    Of each kind speaks the run that tune chooses.
+    transfer, scratch: the names of the runs with and without pretrained weights.
     """
     if not transfer or not scratch:
         return []
-    ours, theirs = (best_run({run: results[run] for run in runs}) for runs in (transfer, scratch))
-    gain = accuracy_gain(differences, ours, theirs)
+    pretrained, untrained = (
+        best_run({run: results[run] for run in runs}) for runs in (transfer, scratch)
+    )
+    gain = accuracy_gain(differences, pretrained, untrained)
     verdict = _verdict(gain, "beats", "does worse than", "is not shown to differ from")
     return [
-        f"Transfer {verdict} training from scratch: {ours} {_gains(gain)} over {theirs}, the best "
-        f"on tune of {len(transfer)} with pretrained weights and of {len(scratch)} without."
+        f"Transfer {verdict} training from scratch: {pretrained} {_gains(gain)} over {untrained}, "
+        f"the best on tune of {len(transfer)} with pretrained weights and of {len(scratch)} "
+        "without."
     ]
 
 
 def _verdict(gain: AccuracyGain, ahead: str, behind: str, unclear: str) -> str:
-    """The word for where the interval lies: above zero, below, or on both sides."""
+    """One of three phrases, for an interval above zero, below it, or around it."""
     return ahead if gain.low > 0 else behind if gain.high < 0 else unclear
 
 

@@ -2,21 +2,23 @@
 
 from pathlib import Path
 
-from headstart.evaluation.ensembles import Choice
 from headstart.plotting import save_figure
+from headstart.store.ensemble_curves import EnsembleCurve
 
 
-def draw_ensemble_curve(path: Path, choice: Choice) -> None:
-    """Accuracy against the number of members, the number that tune chooses in red (fig. 6)."""
-    counts = range(1, len(choice.order) + 1)
+def draw_ensemble_curve(path: Path, curve: EnsembleCurve) -> None:
+    """Accuracy on tune and val against the number of members (Milani, fig. 6).
+
+    The number that tune chose is marked in red.
+    """
+    counts = [size.count for size in curve]
+    chosen = sum(size.kept for size in curve)
     with save_figure(path, 6, 3.8) as figure:
         axes = figure.subplots()
-        for split, curve, style in (("tune", choice.tune, "o--"), ("val", choice.val, "o-")):
-            percent = [100 * top1 for top1 in curve]
-            color = "#8a8a8a" if split == "tune" else "#1f5fa8"
+        for split, style, color in (("tune", "o--", "#8a8a8a"), ("val", "o-", "#1f5fa8")):
+            percent = [100 * getattr(size, f"{split}_top1") for size in curve]
             axes.plot(counts, percent, style, color=color, label=split, markersize=4)
-            chosen = percent[choice.count - 1]
-            axes.plot([choice.count], [chosen], "o", color="#c22121", zorder=3)
+            axes.plot([chosen], [percent[chosen - 1]], "o", color="#c22121", zorder=3)
         axes.set_xticks(counts)
         axes.set_xlabel("members of the ensemble (red: the number that tune chooses)")
         axes.set_ylabel("top-1 accuracy in %")

@@ -1,4 +1,4 @@
-"""The figure of all runs' learning curves."""
+"""The figure of the learning curves of all runs."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,9 +6,7 @@ from pathlib import Path
 from matplotlib import color_sequences
 
 from headstart.plotting import save_figure
-from headstart.store.learning_curves import (
-    LearningCurve,
-)
+from headstart.store.learning_curves import LearningCurve
 
 DASHES = ("-", "--", "-.", ":")
 
@@ -16,7 +14,11 @@ DASHES = ("-", "--", "-.", ":")
 def draw_learning_curves(
     path: Path, curves: Mapping[str, LearningCurve], confidence: float
 ) -> None:
-    """A line a run on a logarithmic axis, a color a backbone, with bands and whiskers."""
+    """One line per run on a logarithmic axis, with bands and whiskers.
+
+    Colors stand for backbones and dashes for heads; colors stand for heads if there is only one
+    backbone. confidence: of the curves' intervals.
+    """
     backbones, heads = (
         list(dict.fromkeys(run.split("-")[part] for run in curves)) for part in (0, 1)
     )

@@ -6,17 +6,17 @@ import numpy as np
 from matplotlib import color_sequences, colormaps
 
 from headstart.plotting import save_figure
-from headstart.store.examples import ClassLabel
+from headstart.store.embeddings import Embedding
 
 LEGEND_CLASSES = 20
-"""With more classes colors no longer tell them apart; their names then stand at their points."""
+"""More classes than these can't be told apart by color; their names are written at their points."""
 
 
-def draw_tsne(
-    points: np.ndarray, labels: np.ndarray, classes: list[ClassLabel], path: Path
-) -> None:
-    """A scatter of points [N, 2], colored by labels [N], with a legend or names at the points."""
-    shown = list(dict.fromkeys(labels.tolist()))
+def draw_tsne(path: Path, embedding: Embedding) -> None:
+    """A scatter plot, colored by class, with a legend or with the names at the points."""
+    shown = list(dict.fromkeys(embedding.labels))
+    position = {label: i for i, label in enumerate(shown)}
+    positions = np.array([position[label] for label in embedding.labels])
     by_legend = len(shown) <= LEGEND_CLASSES
     spectrum = colormaps["turbo"](np.linspace(0, 1, len(shown)))
     colors = color_sequences["tab10"] if by_legend else spectrum
@@ -24,12 +24,12 @@ def draw_tsne(
         axes = figure.subplots()
         axes.axis("off")
         axes.set_aspect("equal", adjustable="datalim")
-        for i, c in enumerate(shown):
-            x, y = points[labels == c].T
-            # Ten colors times two shapes tell twenty classes apart.
+        for i, label in enumerate(shown):
+            x, y = embedding.points[positions == i].T
+            # Ten colors times two shapes distinguish twenty classes.
             marker = "o^"[i // 10 % 2] if by_legend else "o"
             color = [colors[i % len(colors)]]
-            name = classes[c].name.split(",")[0]
+            name = label.name.split(",")[0]
             axes.scatter(x, y, s=16, c=color, marker=marker, linewidths=0, alpha=0.8, label=name)
             if not by_legend:
                 box = {"facecolor": "white", "alpha": 0.6, "linewidth": 0, "pad": 0.5}

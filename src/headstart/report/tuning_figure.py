@@ -1,4 +1,4 @@
-"""The figure of what tune chose from."""
+"""The figure of the candidates that tune chose from."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,23 +10,23 @@ from headstart.plotting import save_figure
 from headstart.store.tuning_results import TuningResults
 
 
-def draw_tuning(path: Path, surface: TuningResults) -> None:
-    """One panel a setting: every candidate, the best of each value, and the chosen one."""
-    top1 = 100 * np.array([score.top1 for score in surface.scores])
+def draw_tuning(path: Path, results: TuningResults) -> None:
+    """One panel per setting: all candidates, the best of each value, and the chosen one."""
+    top1 = 100 * np.array([score.top1 for score in results.scores])
     keys = [
         key
-        for key in surface.settings[0]
-        if len({str(settings[key]) for settings in surface.settings}) > 1
+        for key in results.settings[0]
+        if len({str(settings[key]) for settings in results.settings}) > 1
     ]
     with save_figure(path, max(4.0, 2.8 * len(keys)), 3.2) as figure:
         panels = figure.subplots(1, len(keys), sharey=True, squeeze=False)[0]
         for axes, key in zip(panels, keys, strict=True):
-            values = [settings[key] for settings in surface.settings]
+            values = [settings[key] for settings in results.settings]
             x, ticks = _positions(values)
             axes.plot(x, top1, ".", color="#b0b0b0", label="candidate")
             at = np.unique(x)
             axes.plot(at, [np.fmax.reduce(top1[x == one]) for one in at], label="best of each")
-            axes.plot(x[surface.chosen], top1[surface.chosen], "o", color="#c0392b", label="chosen")
+            axes.plot(x[results.chosen], top1[results.chosen], "o", color="#c0392b", label="chosen")
             axes.set_xlabel(key)
             crowded = len(ticks) > 5
             labels = [str(value) for value in ticks.values()]
@@ -36,7 +36,10 @@ def draw_tuning(path: Path, surface: TuningResults) -> None:
 
 
 def _positions(values: Sequence[Any]) -> tuple[np.ndarray, dict[float, Any]]:
-    """Values as evenly spaced places, in order where they have one: [N], and each place's value."""
+    """Evenly spaced positions of values along an axis: [N] of them, and the value at each.
+
+    Numbers are sorted; other values keep their order.
+    """
     distinct = {str(value): value for value in values}
     numeric = all(isinstance(value, int | float) for value in distinct.values())
     ordered = sorted(distinct.values()) if numeric else list(distinct.values())

@@ -49,11 +49,12 @@ class CUDARuntime:
         """
         if precision == "int8":
             raise UserError(
-                "precision int8 is for the CPU; set bfloat16 in zoo, or extract.device to cpu"
+                "precision int8 is for the CPU; set precision to bfloat16, or device to cpu"
             )
         if precision == "bfloat16" and not supports_bfloat16(torch.device("cuda")):
             raise UserError(
-                "precision bfloat16 needs a GPU that has it (Ampere or newer); set float32 in zoo"
+                "precision bfloat16 needs a GPU that has it (Ampere or newer); set precision to "
+                "float32"
             )
 
     @torch.inference_mode()

@@ -30,10 +30,14 @@ class NormalizedNetwork(nn.Module):
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         x = pixels.permute(0, 3, 1, 2).float()  # [B, 3, S, S], channels_last in memory
         features = self.network(x * self.scale + self.shift)
+        if not isinstance(features, torch.Tensor):
+            raise UserError(
+                f"the network gives a {type(features).__name__}, not a tensor [B, D] of features"
+            )
         if features.ndim != 2:
             raise UserError(
                 f"the network gives {list(features.shape[1:])} an image, not one vector; "
-                f"set `model_args` so that it pools (for most: global_pool: avg)"
+                f"let it pool (for most of timm's, model_args: {{global_pool: avg}})"
             )
         return features.float()
 

@@ -38,7 +38,7 @@ class CPURuntime:
         else:
             network = NormalizedNetwork(backbone.network, backbone.preprocessing)
             example = torch.zeros(shape, dtype=torch.uint8)
-            model = openvino.convert_model(torch.export.export(network, (example,)))
+            model = _convert(network, example, backbone)
         if precision == "bfloat16":
             # Other hardware rounds differently, by more than the check of cached rows tolerates.
             self.provenance["device"] = "cpu"
@@ -60,7 +60,7 @@ class CPURuntime:
         if precision == "bfloat16" and not supports_bfloat16(torch.device("cpu")):
             raise UserError(
                 "precision bfloat16 needs a CPU with AVX512-BF16 or AMX-BF16, and this one has "
-                "neither; set float32 or int8 in zoo"
+                "neither; set precision to float32 or int8"
             )
         if precision == "int8" and find_spec("nncf") is None:
             raise UserError("precision int8 needs NNCF; install it with `uv sync --extra int8`")
@@ -69,3 +69,18 @@ class CPURuntime:
         """Computes the features immediately; the CPU has nothing to do at the same time."""
         features = self.compiled(resize_pixels(pixels, self.preprocessing))[0]
         return lambda: features
+
+
+def _convert(
+    network: NormalizedNetwork, example: torch.Tensor, backbone: LoadedBackbone
+) -> openvino.Model:
+    try:
+        return openvino.convert_model(torch.export.export(network, (example,)))
+    except UserError:
+        raise
+    except Exception as error:  # whatever the network's own code raises
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UserError(
+            f"{backbone.provenance['architecture']} can't be exported by torch.export ({reason}); "
+            f"look at what its `forward` does with a batch [B, 3, S, S], or set device to cuda"
+        ) from error

@@ -58,7 +58,7 @@ def start_runtime(
             doesn't return one vector per image.
     """
     check_runtime(device, precision)
-    return RUNTIMES[resolve_device(device, "extract").type](backbone, batch_size, precision)
+    return RUNTIMES[resolve_device(device).type](backbone, batch_size, precision)
 
 
 def check_runtime(device: str, precision: str) -> None:
@@ -67,7 +67,7 @@ def check_runtime(device: str, precision: str) -> None:
     Raises:
         UserError: there is no such device, or it doesn't support the precision.
     """
-    RUNTIMES[resolve_device(device, "extract").type].check(precision)
+    RUNTIMES[resolve_device(device).type].check(precision)
 
 
 def extract_array(runtime: Runtime, images: np.ndarray) -> np.ndarray:

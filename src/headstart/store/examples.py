@@ -1,4 +1,7 @@
-"""The examples that the rows of a stored file stand for: ids, labels, classes, splits."""
+"""The examples behind a stored file's rows: their ids, labels, classes and splits.
+
+Every file carries its own examples, so that none needs another file to be read.
+"""
 
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -9,11 +12,12 @@ import numpy as np
 from headstart.core.hdf5_files import get_dataset, read_json, write_json
 
 UNLABELED = -1
+"""The label of an example without one."""
 
 
 @dataclass(frozen=True)
 class ClassLabel:
-    """One class: `id` as the dataset writes it (a wnid, a folder), `name` as people read it."""
+    """A class. id: as the dataset writes it (a WordNet id, a folder). name: as people read it."""
 
     id: str
     name: str
@@ -21,9 +25,9 @@ class ClassLabel:
 
 @dataclass(frozen=True)
 class Examples:
-    """Who the rows of a file are.
+    """The examples that the N rows of a file stand for.
 
-    ids: N unique names. labels: [N] int64, index into `classes` or `UNLABELED`.
+    ids: N unique names. labels: [N] int64, index into `classes`, or `UNLABELED`.
     """
 
     ids: list[str]
@@ -34,16 +38,18 @@ class Examples:
         return len(self.ids)
 
     def __getitem__(self, rows: np.ndarray) -> "Examples":
-        """The examples at `rows`: [M] integer positions or [N] bool."""
+        """Returns the examples at `rows`: [M] integer positions or an [N] bool mask."""
         positions = np.arange(len(self))[rows]
         return Examples([self.ids[i] for i in positions], self.labels[rows], self.classes)
 
     @property
     def labeled(self) -> bool:
+        """Whether every example has a label."""
         return bool((self.labels != UNLABELED).all())
 
 
 def write_examples(file: h5py.File, examples: Examples) -> None:
+    """Writes the datasets /id [N], /label [N] and /classes (JSON) that all stored files share."""
     assert len(examples.ids) == len(examples.labels)
     file.create_dataset("id", data=examples.ids, dtype=h5py.string_dtype())
     file.create_dataset("label", data=examples.labels.astype(np.int64))
@@ -51,6 +57,11 @@ def write_examples(file: h5py.File, examples: Examples) -> None:
 
 
 def read_examples(file: h5py.File) -> Examples:
+    """Reads what `write_examples` wrote.
+
+    Raises:
+        UserError: a dataset is missing.
+    """
     return Examples(
         ids=[value.decode() for value in get_dataset(file, "id")[:]],
         labels=get_dataset(file, "label")[:],
@@ -59,6 +70,4 @@ def read_examples(file: h5py.File) -> Examples:
 
 
 Split = Literal["train", "tune", "val", "test"]
-
-
 SPLITS: tuple[Split, ...] = get_args(Split)

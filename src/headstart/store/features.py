@@ -1,6 +1,6 @@
-"""Features: what a frozen backbone says of every view of every image.
+"""Features: a frozen backbone's output for every view of every image.
 
-They are in memory where they fit its limit, and left in their file where they don't.
+They are read into memory, or left in their file if they exceed a memory limit.
 """
 
 from collections.abc import Iterator
@@ -18,10 +18,10 @@ from headstart.store.examples import Examples, read_examples
 
 @dataclass(frozen=True)
 class Features:
-    """One split through one backbone.
+    """The features of one split from one backbone.
 
-    values: [N, V, D] float16 or float32. views: V names (headstart.views). provenance: where the
-    values come from (architecture, digest of the weights, preprocessing), plain JSON.
+    values: [N, V, D] float16 or float32. views: V names (`store.views`). provenance: plain JSON
+    that determines the values (architecture, digest of the weights, preprocessing).
     """
 
     values: np.ndarray
@@ -31,16 +31,17 @@ class Features:
 
     @property
     def width(self) -> int:
+        """D, the number of features of a view."""
         return self.values.shape[2]
 
 
 @dataclass(frozen=True)
 class FeaturesOnDisk:
-    """Stands for `Features.values` where only slices of rows are read: `values[start:stop]`.
+    """A substitute for `Features.values` that reads slices of rows from the file on demand.
 
-    stored: [N, V, D]. views: how many of them, from the first, are seen. memory_limit: bytes of
-    features that may be held at a time. rows: the positions of the images that are seen, in
-    increasing order, or None for all.
+    Supports `values[start:stop]`, `shape` and `dtype`.
+    stored: [N, V, D]. views: number of views used, from the first. memory_limit: bytes of features
+    that may be held at a time. rows: [M] positions of the images used, ascending; None for all.
     """
 
     stored: h5py.Dataset
@@ -63,7 +64,7 @@ class FeaturesOnDisk:
 
 @contextmanager
 def open_features(path: Path, memory_limit: int | None = None) -> Iterator[Features]:
-    """The features at `path`; their values are `OnDisk` if they exceed `memory_limit` bytes.
+    """Opens the features at `path`; their values are `FeaturesOnDisk` beyond `memory_limit` bytes.
 
     Raises:
         UserError: the file is missing or was not written by `extract`.
@@ -83,40 +84,41 @@ def open_features(path: Path, memory_limit: int | None = None) -> Iterator[Featu
 
 
 def load_features(path: Path) -> Features:
-    """The features at `path`, in memory; raises as `opened` does."""
-    with open_features(path) as found:
-        return found
+    """Reads the features at `path` into memory; raises what `open_features` raises."""
+    with open_features(path) as features:
+        return features
 
 
 def select_images(features: Features, rows: np.ndarray) -> Features:
-    """The images at `rows`, increasing positions; in memory where they fit the limit.
+    """Returns the features of the images at `rows`, in memory if they fit the limit.
 
-    All rows are the same features again: a head of them is that of a run of its own.
+    Returns `features` unchanged if `rows` selects every image.
+    rows: [M] positions, ascending.
     """
     if len(rows) == len(features.examples):
         return features
     values = features.values
     if isinstance(values, FeaturesOnDisk):
-        part = replace(values, rows=rows)
-        fits = np.prod(part.shape) * part.dtype.itemsize <= values.memory_limit
-        values = part[:] if fits else part
+        subset = replace(values, rows=rows)
+        fits = np.prod(subset.shape) * subset.dtype.itemsize <= values.memory_limit
+        values = subset[:] if fits else subset
     else:
         values = values[rows]
     return replace(features, values=cast(np.ndarray, values), examples=features.examples[rows])
 
 
 def whole_view(features: Features) -> Features:
-    """The same features with the view "whole" alone, which is the first; nothing is copied."""
+    """Returns the features of the view "whole", which is the first, without copying."""
     values = features.values
-    first = replace(values, views=1) if isinstance(values, FeaturesOnDisk) else values[:, :1]
-    return replace(features, values=first, views=features.views[:1])
+    whole = replace(values, views=1) if isinstance(values, FeaturesOnDisk) else values[:, :1]
+    return replace(features, values=whole, views=features.views[:1])
 
 
 def merge_provenances(provenances: list[dict[str, Any]]) -> dict[str, Any]:
-    """The provenance of features that stand side by side; of one's alone its own."""
+    """Returns the provenance of concatenated features; that of a single backbone stays as it is."""
     return provenances[0] if len(provenances) == 1 else {"concatenation": provenances}
 
 
 def split_provenance(provenance: dict[str, Any]) -> list[dict[str, Any]]:
-    """The provenances that were `joined`: one for each cache that the features came from."""
+    """Returns the provenances that `merge_provenances` merged, one per backbone."""
     return provenance.get("concatenation", [provenance])

@@ -1,4 +1,4 @@
-"""images.h5 as later stages read it: square images of one size, their digests, splits and boxes."""
+"""Reading of images.h5: square images of one size with their digests, splits and boxes."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,8 +16,9 @@ from headstart.store.examples import Examples, Split, read_examples
 class Images:
     """An open images.h5.
 
-    pixels: [N, S, S, 3] uint8, on disk: slice it. digests: [N, 32] uint8. splits: [N] names.
-    boxes: [N, 4] float32, x0, y0, x1, y1 in stored px, NaN where there is none.
+    pixels: [N, S, S, 3] uint8, read from disk when sliced. digests: [N, 32] uint8, SHA-256 of each
+    image's pixels. splits: [N] names. boxes: [N, 4] float32, x0, y0, x1, y1 in stored px, NaN
+    without a box.
     """
 
     pixels: h5py.Dataset
@@ -30,13 +31,13 @@ class Images:
         return len(self.examples)
 
     def rows(self, split: Split) -> np.ndarray:
-        """The positions of a split's images, ascending: [M] int64."""
+        """Returns the positions of a split's images: [M] int64, ascending."""
         return np.flatnonzero(self.splits == split)
 
 
 @contextmanager
 def open_images(path: Path) -> Iterator[Images]:
-    """The images at `path`, as long as the block lasts.
+    """Opens the images at `path` until the `with` block ends.
 
     Raises:
         UserError: the file is missing or was not written by `resize`.

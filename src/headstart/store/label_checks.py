@@ -1,4 +1,4 @@
-"""Whether there is anything to learn from."""
+"""Checks of the training labels."""
 
 import numpy as np
 
@@ -9,14 +9,18 @@ SHOWN_CLASSES = 12
 
 
 def validate_classes(train: Examples) -> None:
-    """train: the training images alone, all labeled.
+    """Checks that there are two classes or more, each with training images.
+
+    train: the training images, all labeled.
 
     Raises:
-        UserError: there is one class only, or a class that no image is of.
+        UserError: there is only one class, or a class has no images.
     """
     classes = train.classes
     if len(classes) < 2:
-        raise UserError(f"the only class is '{classes[0].name}'; it takes two to tell apart")
+        raise UserError(
+            f"the only class is '{classes[0].name}'; it takes two or more to train a classifier"
+        )
     counts = np.bincount(train.labels, minlength=len(classes))
     if empty := [classes[i].name for i in np.flatnonzero(counts == 0)]:
         raise UserError(

@@ -1,4 +1,4 @@
-"""Accuracy against the number of training images a class: a table a run, one figure of all runs."""
+"""Tables of learning curves: accuracy against the number of training images per class."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,11 +9,11 @@ from headstart.core.errors import UserError
 
 
 class LearningCurvePoint(NamedTuple):
-    """Heads that were trained on at most `images_per_class` images of each class.
+    """The accuracy of heads that were trained on at most `images_per_class` images of each class.
 
-    train_images: how many that are in all. top1: on the whole images of val, the mean over
-    `subsets` random choices of training images. low, high: its bootstrap interval over val images.
-    lowest, highest: its range over the subsets.
+    train_images: their total number. subsets: number of random choices of training images.
+    top1: mean accuracy over the subsets on the whole images of val. low, high: its bootstrap
+    interval over val images. lowest, highest: its range over the subsets.
     """
 
     images_per_class: int
@@ -30,14 +30,14 @@ LearningCurve = list[LearningCurvePoint]
 
 
 def write_learning_curve(path: Path, curve: LearningCurve) -> None:
-    """A row a point, tab-separated, with a header."""
+    """Writes one row per point, tab-separated, with a header."""
     with tsv_writer(path) as table:
         table.writerow(LearningCurvePoint._fields)
-        table.writerows(map(_texts, curve))
+        table.writerows(map(_format_point, curve))
 
 
 def load_learning_curves(folder: Path, runs: Sequence[str]) -> dict[str, LearningCurve]:
-    """The curves of `runs` from `<run>.tsv` each, and of no other run that once was active.
+    """Reads the curve of each of `runs` from `<run>.tsv`; other files in the folder are ignored.
 
     Raises:
         UserError: one of them is missing.
@@ -53,11 +53,13 @@ def load_learning_curves(folder: Path, runs: Sequence[str]) -> dict[str, Learnin
 
 
 def write_learning_curves(path: Path, curves: Mapping[str, LearningCurve]) -> None:
-    """One table of all runs; its header alone where there is none."""
+    """Writes one table of all runs; only its header if there are none."""
     with tsv_writer(path) as table:
         table.writerow(["run", *LearningCurvePoint._fields])
-        table.writerows([run, *_texts(point)] for run, curve in curves.items() for point in curve)
+        table.writerows(
+            [run, *_format_point(point)] for run, curve in curves.items() for point in curve
+        )
 
 
-def _texts(point: LearningCurvePoint) -> list[Any]:
+def _format_point(point: LearningCurvePoint) -> list[Any]:
     return [*point[:3], *(f"{value:.5f}" for value in point[3:])]

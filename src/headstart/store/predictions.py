@@ -1,6 +1,6 @@
-"""Predictions: the junction where heads, fine-tuned and from-scratch models meet.
+"""Predictions: the common format of heads, fine-tuned networks and networks from scratch.
 
-Evaluation, calibration, ensembles, error analysis and comparison read these and never a model.
+Evaluation, calibration, ensembles, error analysis and comparison read predictions, never a model.
 """
 
 from dataclasses import dataclass
@@ -14,10 +14,10 @@ from headstart.store.examples import Examples, read_examples, write_examples
 
 @dataclass(frozen=True)
 class Predictions:
-    """One model's scores for one split.
+    """One model's logits for one split.
 
-    logits: [N, V, C] float32, before any softmax. views: V names (headstart.views). passes: what
-    the model cost, in images (where there are several views, in views) through the network.
+    logits: [N, V, C] float32, before any softmax. views: V names (`store.views`). passes: the
+    model's training cost as the number of views that passed through its network.
     """
 
     logits: np.ndarray
@@ -27,6 +27,7 @@ class Predictions:
 
 
 def save_predictions(path: Path, predictions: Predictions) -> None:
+    """Writes predictions to an HDF5 file at `path`; raises what `create_hdf5` raises."""
     logits = predictions.logits
     assert logits.ndim == 3
     assert logits.dtype == np.float32
@@ -39,7 +40,7 @@ def save_predictions(path: Path, predictions: Predictions) -> None:
 
 
 def load_predictions(path: Path) -> Predictions:
-    """The predictions at `path`.
+    """Reads the predictions at `path`.
 
     Raises:
         UserError: the file is missing or was not written by `predict`.

@@ -1,17 +1,18 @@
-"""How training went, epoch by epoch: a table and a figure."""
+"""Training curves: the losses and accuracies of each epoch, as a table."""
 
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from headstart.core.atomic_files import tsv_writer
+from headstart.core.atomic_files import read_tsv, tsv_writer
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """Losses are cross-entropies with the label smoothing, without the L2 term.
+    """Loss and accuracy after one epoch.
 
-    Of train: means over the epoch's batches as they were met, dropout and augmented views
-    included. Of tune: the whole images after the epoch.
+    Losses are cross-entropies with label smoothing, without the L2 term.
+    train_loss, train_top1: means over the epoch's batches during training, with dropout and
+    augmentation. tune_loss, tune_top1: on the whole images of tune after the epoch.
     """
 
     epoch: int
@@ -25,8 +26,20 @@ TrainingCurve = list[Epoch]
 
 
 def write_training_curve(path: Path, curve: TrainingCurve) -> None:
-    """One line an epoch, tab-separated, with a header."""
+    """Writes one row per epoch; the header alone for a model that is not trained in epochs."""
     with tsv_writer(path) as table:
         table.writerow(field.name for field in fields(Epoch))
         for epoch in curve:
             table.writerow(f"{value:.6g}" for value in asdict(epoch).values())
+
+
+def load_training_curve(path: Path) -> TrainingCurve:
+    """What `write_training_curve` wrote to `path`, to six digits.
+
+    Raises:
+        UserError: the file is missing.
+    """
+    return [
+        Epoch(int(row.pop("epoch")), **{name: float(value) for name, value in row.items()})
+        for row in read_tsv(path)
+    ]

@@ -1,15 +1,16 @@
-"""What tune said of every candidate: a table and a figure."""
+"""Tuning results: how every candidate did on tune, as a table."""
 
+from ast import literal_eval
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from headstart.core.atomic_files import tsv_writer
+from headstart.core.atomic_files import read_tsv, tsv_writer
 
 
 class Score(NamedTuple):
-    """On the whole images of tune: top-1 accuracy, and the softmax's negative log-likelihood."""
+    """Top-1 accuracy and negative log-likelihood on the whole images of tune."""
 
     top1: float
     nll: float
@@ -17,19 +18,45 @@ class Score(NamedTuple):
 
 @dataclass(frozen=True)
 class TuningResults:
-    """settings, scores: of every candidate. chosen: position of the one that tune chose."""
+    """All candidates that tune chose from.
+
+    settings, scores: one per candidate; the scores of a candidate that diverged are NaN. chosen:
+    position of the candidate that tune chose.
+    """
 
     settings: Sequence[dict[str, Any]]
     scores: Sequence[Score]
     chosen: int
 
 
-def write_tuning_table(path: Path, surface: TuningResults) -> None:
-    """A line a candidate, tab-separated, with a header; a diverged one's scores are nan."""
+def write_tuning_results(path: Path, results: TuningResults) -> None:
+    """Writes one row per candidate; one row without settings where there was no choice."""
     with tsv_writer(path) as table:
-        table.writerow([*surface.settings[0], "tune_top1", "tune_nll", "chosen"])
+        table.writerow([*results.settings[0], "tune_top1", "tune_nll", "chosen"])
         for index, (settings, score) in enumerate(
-            zip(surface.settings, surface.scores, strict=True)
+            zip(results.settings, results.scores, strict=True)
         ):
             scores = (f"{value:.6g}" for value in score)
-            table.writerow([*settings.values(), *scores, int(index == surface.chosen)])
+            values = (str(value) for value in settings.values())
+            table.writerow([*values, *scores, int(index == results.chosen)])
+
+
+def load_tuning_results(path: Path) -> TuningResults:
+    """Reads what `write_tuning_results` wrote; scores have six digits.
+
+    Raises:
+        UserError: the file is missing.
+    """
+    rows = read_tsv(path)
+    chosen = [row.pop("chosen") for row in rows].index("1")
+    scores = [Score(float(row.pop("tune_top1")), float(row.pop("tune_nll"))) for row in rows]
+    settings = [{key: _parse(cell) for key, cell in row.items()} for row in rows]
+    return TuningResults(settings, scores, chosen)
+
+
+def _parse(cell: str) -> Any:
+    """Returns the Python value whose `str` is `cell`."""
+    try:
+        return literal_eval(cell)
+    except (ValueError, SyntaxError):
+        return cell

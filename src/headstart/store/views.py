@@ -1,7 +1,6 @@
-"""Views: the crops, mirrorings and random changes under which a network sees one image.
+"""Views: descriptions of how an image is cropped, mirrored and changed in color for a network.
 
-A view is data, and it never names pixels of a certain size: the same view cuts 56 of 64 px and 262
-of 299.
+A view does not depend on the image's size: the same corner crop cuts 56 of 64 px and 262 of 299.
 """
 
 from dataclasses import dataclass
@@ -14,19 +13,20 @@ Crop = Literal["whole", "top_left", "top_right", "bottom_left", "bottom_right"]
 CROPS: tuple[Crop, ...] = get_args(Crop)
 
 CORNER_SIDE = 7 / 8
-"""Side of a corner crop over the image's: 56 of 64 px (Milani, section 4.2)."""
+"""Ratio of a corner crop's side to the image's: 56 of 64 px (Milani, section 4.2)."""
 
 MAX_BRIGHTNESS = 32 / 255
 CONTRAST_RANGE = (0.5, 1.5)
-"""Of augmented views. Milani's paper gives no numbers; these are Inception-v3's own training's."""
+"""Ranges for augmented views: those of Inception-v3's training, as Milani's paper gives none."""
 
 
 @dataclass(frozen=True)
 class View:
-    """How to look at an image.
+    """One way to crop, mirror and change an image.
 
-    brightness: added to pixels in [0, 1]. contrast: factor on the distance from each channel's
-    mean. The order is Milani's description's: brightness, then contrast.
+    crop: the whole image or a corner. mirrored: left to right. brightness: added to pixels in
+    [0, 1]. contrast: factor on the distance from each channel's mean, applied after brightness, in
+    the order of Milani's description.
     """
 
     crop: Crop = "whole"
@@ -36,12 +36,13 @@ class View:
 
     @property
     def name(self) -> str:
-        """Equal for equal views, different for different ones; it addresses cached rows."""
-        light = f"+b{self.brightness!r}c{self.contrast!r}" if self.jittered else ""
-        return f"{self.crop}{'+mirror' if self.mirrored else ''}{light}"
+        """A name that identifies the view; it is a part of the keys of cached rows."""
+        jitter = f"+b{self.brightness!r}c{self.contrast!r}" if self.jittered else ""
+        return f"{self.crop}{'+mirror' if self.mirrored else ''}{jitter}"
 
     @property
     def jittered(self) -> bool:
+        """Whether brightness or contrast is changed."""
         return (self.brightness, self.contrast) != (0.0, 1.0)
 
 
@@ -54,10 +55,12 @@ TEN_CROP: tuple[View, ...] = tuple(
 
 
 def random_view(image_digest: bytes, index: int) -> View:
-    """The `index`-th random view of the image with this digest: the same on every machine.
+    """Returns the `index`-th random view of an image; the same on every machine.
 
-    Whole or a corner crop, mirrored or not, with random brightness and contrast (Milani, transfer
-    learning v3, section 4.2; mirroring as in his section 3.3).
+    The view is whole or a corner crop, mirrored or not, with random brightness and contrast
+    (Milani, transfer learning v3, section 4.2; mirroring as in his section 3.3).
+
+    image_digest: of the image's pixels.
     """
     seed = int.from_bytes(
         blake2b(image_digest + index.to_bytes(4, "little")).digest()[:8], "little"
@@ -66,7 +69,7 @@ def random_view(image_digest: bytes, index: int) -> View:
     return View(
         crop=CROPS[rng.integers(len(CROPS))],
         mirrored=bool(rng.integers(2)),
-        # Rounded so that a view's name is short and survives a text file.
+        # Rounded so that the view's name is short and can be stored as text without loss.
         brightness=round(float(rng.uniform(-MAX_BRIGHTNESS, MAX_BRIGHTNESS)), 4),
         contrast=round(float(rng.uniform(*CONTRAST_RANGE)), 4),
     )

@@ -10,7 +10,7 @@ from safetensors.torch import save
 from headstart.backbones.weights_file_digests import digest_line
 from headstart.core.atomic_files import atomic_path, write_text
 from headstart.core.errors import UserError
-from headstart.training.training_jobs import MODEL_FILE, load_model
+from headstart.training.training_jobs import load_model
 
 
 def export_backbone(model: Path, folder: Path) -> tuple[Path, dict[str, Any]]:
@@ -30,8 +30,7 @@ def export_backbone(model: Path, folder: Path) -> tuple[Path, dict[str, Any]]:
         network_config = saved.identity["scratch"]
     except (UserError, KeyError):
         raise UserError(
-            f"{model} isn't a network that train_scratch trained; give the {MODEL_FILE} in "
-            f"its folder of data/models"
+            f"{model} isn't a network that train_scratch trained; name one of its runs"
         ) from None
     if network_config["network"] != "timm":
         raise UserError(

@@ -59,7 +59,7 @@ def finetune(
         "finetune": stage.model_dump(mode="json", exclude={"backbones", "device", "processes"}),
         "backbone": backbone.provenance,
     }
-    with distributed.process_group(resolve_device(stage.device, "finetune")) as device:
+    with distributed.process_group(resolve_device(stage.device)) as device:
         train, tune = (
             load_split(images, split, input_spec.side, device) for split in ("train", "tune")
         )

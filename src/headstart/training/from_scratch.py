@@ -63,7 +63,7 @@ def train_scratch(
     identity = {"scratch": network_config.model_dump(mode="json")}
     code = sorted(Path(getfile(networks)).parent.glob("*.py"))
     side = round(network_config.input_size / network_config.crop)
-    with distributed.process_group(resolve_device(stage.device, "train_scratch")) as device:
+    with distributed.process_group(resolve_device(stage.device)) as device:
         train, tune = (load_split(images, split, side, device) for split in ("train", "tune"))
         input_spec = InputSpec(
             network_config.input_size,

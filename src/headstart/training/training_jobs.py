@@ -22,7 +22,6 @@ from headstart.core.devices import memory_of, supports_bfloat16
 from headstart.core.errors import UserError
 from headstart.core.memory_limits import require_memory
 from headstart.core.weight_digests import update_digest
-from headstart.report.training_curve_figure import draw_training_curve
 from headstart.store.examples import ClassLabel, Split
 from headstart.store.images import Images
 from headstart.store.label_checks import validate_classes
@@ -70,11 +69,16 @@ TRAINING_CODE = [
 
 @dataclass(frozen=True)
 class Outputs:
-    """Folders. model: weights, snapshots and curve. predictions: a file a split, and the same in a
-    folder snapshot_NN for each snapshot, the oldest first, where there may be several."""
+    """Where a job writes.
+
+    model: the folder of the weights and snapshots. predictions: the folder of one file per split,
+    and, if there may be several snapshots, of a folder snapshot_NN with the same files for each of
+    them, the oldest first. training_curve: the table of all epochs.
+    """
 
     model: Path
     predictions: Path
+    training_curve: Path
 
 
 @dataclass(frozen=True)
@@ -191,8 +195,7 @@ def write_outputs(
     metadata = {"network": json.dumps(description, sort_keys=True, ensure_ascii=False)}
     with atomic_path(outputs.model / MODEL_FILE) as unfinished:
         unfinished.write_bytes(serialize_network(network, metadata))
-    write_training_curve(outputs.model / "curve.tsv", trained.curve)
-    draw_training_curve(outputs.model / "curve.svg", trained.curve)
+    write_training_curve(outputs.training_curve, trained.curve)
     predict_splits(network, images, input_spec, device, forward_passes, outputs.predictions)
     for number, snapshot in enumerate(trained.snapshots if job.max_snapshots > 1 else []):
         name = f"snapshot_{number:02d}"

@@ -1,32 +1,67 @@
 """What holds for every dataset in the registry."""
 
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 
-from headstart.config import ImageFolder, Params, PhotoPatches, TinyImageNet
+from headstart.config import DatasetOutline
+from headstart.core.errors import UserError
 from headstart.data import datasets
-from headstart.data.datasets import Dataset
+from headstart.data.datasets import Dataset, DatasetSection, ImageFolder, PhotoPatches, TinyImageNet
 from headstart.data.decoding import decode
+from tests import cases
 from tests.data.datasets.layouts import image_folder, tiny_imagenet
 
 SECTIONS = {
-    "photo_patches": lambda path: PhotoPatches(name="photo_patches", path=path),
-    "tiny_imagenet": lambda path: TinyImageNet(name="tiny_imagenet", path=tiny_imagenet(path)),
-    "image_folder": lambda path: ImageFolder(name="image_folder", path=image_folder(path)),
+    "photo_patches": lambda path: PhotoPatches(path=path),
+    "tiny_imagenet": lambda path: TinyImageNet(path=tiny_imagenet(path)),
+    "image_folder": lambda path: ImageFolder(path=image_folder(path)),
 }
 
 
 @pytest.fixture(params=SECTIONS)
 def dataset(request: pytest.FixtureRequest, tmp_path: Path) -> Dataset:
-    return datasets.load_dataset(SECTIONS[request.param](tmp_path))
+    return SECTIONS[request.param](tmp_path).load()
 
 
-def test_params_and_registry_name_the_same_datasets():
-    union = Params.model_fields["dataset"].annotation
-    assert set(get_args(union)) == set(datasets.READERS)
-    assert len(SECTIONS) == len(datasets.READERS)
+def test_each_reader_is_registered_under_its_files_name():
+    readers = get_args(get_args(DatasetSection)[0])
+    assert {reader.model_fields["name"].default for reader in readers} == set(SECTIONS)
+    assert all(reader.__module__.endswith(f".{reader(path='x').name}") for reader in readers)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "message"),
+    [
+        ({"pth": "x"}, "dataset.pth: unknown key; did you mean 'path'?"),
+        (
+            {"name": "photo_patch"},
+            "dataset.name: unknown name 'photo_patch'; did you mean 'photo_patches'?",
+        ),
+        ({"val_fraction": 0.2}, "dataset.val_fraction: unknown key"),
+    ],
+)
+def test_a_wrong_section_is_reported_beside_the_other_sections_problems(
+    tmp_path: Path, dataset: dict[str, Any], message: str
+):
+    cases.write_params(tmp_path, dataset=dataset, resize={"side": 0})
+    with pytest.raises(UserError) as raised:
+        datasets.load_params(tmp_path / "params.yaml")
+    lines = str(raised.value).splitlines()
+    assert message in lines[0]
+    assert "resize.side" in lines[1]
+
+
+def test_a_section_that_only_config_validated_is_validated_before_its_dataset_is_loaded():
+    outline = DatasetOutline(name="image_folder", path=Path("x"), val_fraction=2)  # type: ignore
+    with pytest.raises(UserError, match=r"^params\.yaml: dataset\.val_fraction: .* less than 1$"):
+        datasets.load_dataset(outline)
+
+
+def test_a_section_loads_its_dataset(tmp_path: Path):
+    outline = DatasetOutline(name="image_folder", path=image_folder(tmp_path))
+    assert datasets.load_dataset(outline).records == ImageFolder(path=tmp_path).load().records
 
 
 def test_ids_are_unique_and_labels_in_range(dataset: Dataset):
@@ -53,11 +88,11 @@ def test_every_record_is_an_image(dataset: Dataset):
 
 def test_loading_again_gives_the_same(dataset: Dataset, tmp_path: Path, request):
     section = {
-        "photo_patches": lambda: PhotoPatches(name="photo_patches", path=tmp_path),
-        "tiny_imagenet": lambda: TinyImageNet(name="tiny_imagenet", path=tmp_path),
-        "image_folder": lambda: ImageFolder(name="image_folder", path=tmp_path),
+        "photo_patches": lambda: PhotoPatches(path=tmp_path),
+        "tiny_imagenet": lambda: TinyImageNet(path=tmp_path),
+        "image_folder": lambda: ImageFolder(path=tmp_path),
     }[request.node.callspec.params["dataset"]]()
-    again = datasets.load_dataset(section)
+    again = section.load()
     assert (again.classes, again.records) == (dataset.classes, dataset.records)
     id_ = dataset.records[-1].id
     assert again.read(id_) == dataset.read(id_)

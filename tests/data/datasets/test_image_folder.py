@@ -6,16 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from headstart.config import ImageFolder
 from headstart.core.errors import UserError
-from headstart.data.datasets import Dataset, image_folder
+from headstart.data.datasets import Dataset, ImageFolder
 from headstart.data.decoding import UnreadableImageError
 from tests.data.datasets import layouts
 from tests.pictures import put
 
 
 def load(path: Path, **options: float) -> Dataset:
-    return image_folder.load(ImageFolder(name="image_folder", path=path, **options))  # type: ignore
+    return ImageFolder(path=path, **options).load()  # type: ignore
 
 
 def counts(dataset: Dataset) -> Counter[str]:
@@ -40,7 +39,7 @@ def test_test_images_outside_of_class_folders_are_unlabeled(tmp_path: Path):
     put(root / "test" / "y.png")
     assert [r.label for r in load(root).records if r.split == "test"] == [None, None]
     put(root / "test" / "Kuh" / "z.png")
-    with pytest.raises(UserError, match="label all of the test images or none"):
+    with pytest.raises(UserError, match="put all test images into class folders or none"):
         load(root)
 
 
@@ -125,7 +124,7 @@ def test_what_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.Monke
 
     forbid("iterdir")
     forbid("open")
-    with pytest.raises(UserError, match=rf"{forbidden} can't be read \(Permission denied\); let"):
+    with pytest.raises(UserError, match=rf"{forbidden} can't be read \(Permission denied\); give"):
         load(forbidden if forbidden.suffix else root)
 
 
@@ -224,7 +223,7 @@ def no_images(root: Path) -> None:
         (unknown_class, "train has no class 'Katzen'; did you mean 'Katze'?"),
         (unknown_split, "'vall/Kuh/1.png' is in none of train/, val/, test/; did you mean 'val'?"),
         (image_without_class, "'1.png' is in no class folder; move it into one"),
-        (no_train, "has val/ but no train/; name it so"),
+        (no_train, "has val/ but no train/; rename the training folder to train"),
         (no_images, "has no class folders; put images into <class>/"),
     ],
 )

@@ -6,19 +6,18 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_sample_image
 
-from headstart.config import PhotoPatches
 from headstart.core.errors import UserError
 from headstart.core.sample_photographs import PHOTOGRAPHS, photograph
-from headstart.data.datasets import photo_patches
+from headstart.data.datasets import PhotoPatches
 from headstart.data.datasets.photo_patches import SIDE, illumination, region
 from headstart.data.decoding import decode
 
-SECTION = PhotoPatches(name="photo_patches", path=Path("nowhere"))
+SECTION = PhotoPatches(path=Path("nowhere"))
 
 
 def test_no_pixel_is_in_two_patches():
     used = {name: np.zeros(photograph(name).shape[:2], int) for name in PHOTOGRAPHS}
-    for record in photo_patches.load(SECTION).records:
+    for record in SECTION.load().records:
         name, x, y = region(record.id)
         assert x >= 0
         assert y >= 0
@@ -29,7 +28,7 @@ def test_no_pixel_is_in_two_patches():
 
 
 def test_no_two_patches_look_the_same():
-    dataset = photo_patches.load(SECTION)
+    dataset = SECTION.load()
     contents = [
         decode(dataset.read(record.id), SIDE * SIDE).tobytes() for record in dataset.records
     ]
@@ -37,7 +36,7 @@ def test_no_two_patches_look_the_same():
 
 
 def test_a_patch_is_what_the_photograph_shows_there():
-    dataset = photo_patches.load(SECTION)
+    dataset = SECTION.load()
     china = load_sample_image("china.jpg")
     seen = 0
     for record in dataset.records:
@@ -56,7 +55,7 @@ def test_a_patch_is_what_the_photograph_shows_there():
 
 
 def test_each_patch_has_a_light_of_its_own_within_bounds():
-    stops = np.log2([illumination(record.id) for record in photo_patches.load(SECTION).records])
+    stops = np.log2([illumination(record.id) for record in SECTION.load().records])
     exposure = stops.mean(axis=1)
     assert len(np.unique(stops, axis=0)) == len(stops)
     assert np.abs(stops).max() <= 1.6
@@ -66,7 +65,7 @@ def test_each_patch_has_a_light_of_its_own_within_bounds():
 
 
 def test_sixteen_nearly_even_classes():
-    records = photo_patches.load(SECTION).records
+    records = SECTION.load().records
     counts = Counter((record.label, record.split) for record in records)
     small = {list(PHOTOGRAPHS).index(name) for name in ("coins", "chelsea")}
     assert len(PHOTOGRAPHS) == 16
@@ -81,7 +80,7 @@ def test_sixteen_nearly_even_classes():
 
 
 def test_is_the_same_everywhere():
-    ids = [record.id for record in photo_patches.load(SECTION).records if record.split == "test"]
+    ids = [record.id for record in SECTION.load().records if record.split == "test"]
     assert ids[:2] == ["astronaut/x0128_y0320.png", "astronaut/x0384_y0064.png"]
 
 
@@ -92,11 +91,11 @@ def test_needs_no_network(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(socket, "socket", refused)
     monkeypatch.setattr(socket, "getaddrinfo", refused)
     photograph.cache_clear()
-    dataset = photo_patches.load(SECTION)
+    dataset = SECTION.load()
     assert dataset.read(dataset.records[0].id)
 
 
 def test_a_library_that_lost_a_photograph(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(PHOTOGRAPHS, "eagle", ("skimage", "data/eagle.png"))
-    with pytest.raises(UserError, match=r"scikit-image .* has no data/eagle\.png; `uv sync`"):
-        photo_patches.load(SECTION)
+    with pytest.raises(UserError, match=r"scikit-image .* has no data/eagle\.png; run `uv sync`"):
+        SECTION.load()

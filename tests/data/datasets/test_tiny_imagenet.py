@@ -5,9 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from headstart.config import TinyImageNet
 from headstart.core.errors import UserError
-from headstart.data.datasets import Dataset, Record, tiny_imagenet
+from headstart.data.datasets import Dataset, Record, TinyImageNet, tiny_imagenet
 from headstart.data.decoding import UnreadableImageError, decode
 from tests.data.datasets import layouts
 from tests.pictures import put
@@ -16,7 +15,7 @@ REAL = Path("../shared/data/tiny-imagenet-200-subset.zip")
 
 
 def load(path: Path) -> Dataset:
-    return tiny_imagenet.load(TinyImageNet(name="tiny_imagenet", path=path))
+    return TinyImageNet(path=path).load()
 
 
 def test_reads_the_official_layout(tmp_path: Path):

@@ -1,25 +1,61 @@
-"""Datasets, one small reader each. A new one needs a section in params/data.py and a line below."""
+"""Datasets, one reader per file: the section of params.yaml that describes a dataset, with `load`.
 
-from collections.abc import Callable
-from typing import Any
+A new reader needs a file here and its class in `DatasetSection`.
+"""
 
-from headstart.config import ImageFolder, PhotoPatches, Section, TinyImageNet
-from headstart.data.datasets import image_folder, photo_patches, tiny_imagenet
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Discriminator
+
+from headstart.config import DatasetOutline, Params, load_as, validate_as
+from headstart.config.section import Section
 from headstart.data.datasets.base import Box, Dataset, Record
+from headstart.data.datasets.image_folder import ImageFolder
+from headstart.data.datasets.photo_patches import PhotoPatches
+from headstart.data.datasets.tiny_imagenet import TinyImageNet
 
-__all__ = ["READERS", "Box", "Dataset", "Record", "load_dataset"]
+__all__ = [
+    "Box",
+    "Dataset",
+    "DatasetSection",
+    "ImageFolder",
+    "PhotoPatches",
+    "Record",
+    "TinyImageNet",
+    "load_dataset",
+    "load_params",
+]
 
-READERS: dict[type[Section], Callable[[Any], Dataset]] = {
-    PhotoPatches: photo_patches.load,
-    TinyImageNet: tiny_imagenet.load,
-    ImageFolder: image_folder.load,
-}
+DatasetSection = Annotated[PhotoPatches | TinyImageNet | ImageFolder, Discriminator("name")]
+"""Every reader's section; `dataset.name` chooses among them."""
 
 
-def load_dataset(section: PhotoPatches | TinyImageNet | ImageFolder) -> Dataset:
-    """The dataset that a `dataset` section of params.yaml names.
+class _DatasetParams(Section):
+    dataset: DatasetSection
+
+
+class _CompleteParams(Params):
+    """params.yaml with the dataset's section as its reader defines it."""
+
+    dataset: DatasetSection  # pyright: ignore[reportIncompatibleVariableOverride]
+
+
+def load_params(path: Path = Path("params.yaml")) -> Params:
+    """Reads and validates params.yaml, including the keys that the dataset's reader defines.
 
     Raises:
-        UserError: it isn't there, or isn't laid out as it should be.
+        UserError: see `config.load_as`.
     """
-    return READERS[type(section)](section)
+    return load_as(_CompleteParams, path)
+
+
+def load_dataset(section: DatasetOutline) -> Dataset:
+    """Loads the dataset that the `dataset` section of params.yaml describes.
+
+    Raises:
+        UserError: keys or values of the section are wrong, or the dataset is missing or not laid
+            out as its reader expects it.
+    """
+    content = {"dataset": section.model_dump()}
+    return validate_as(_DatasetParams, content, "params.yaml").dataset.load()

@@ -1,4 +1,4 @@
-"""What every dataset is: classes, records, and the bytes of each record's image."""
+"""The common form of all datasets: classes, records, and the bytes of each record's image."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,14 +7,15 @@ from typing import Literal
 from headstart.store.examples import ClassLabel
 
 Box = tuple[int, int, int, int]
+"""x0, y0, x1, y1 in pixels."""
 
 
 @dataclass(frozen=True)
 class Record:
     """One image of a dataset.
 
-    id: unique, stable, `/` between its parts. label: index into the classes, None where there is
-    none. box: the object's x0, y0, x1, y1 in pixels of the original image.
+    id: unique and stable, with `/` between its parts. label: index into the dataset's classes, or
+    None. box: the object's box in the original image.
     """
 
     id: str
@@ -25,12 +26,12 @@ class Record:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A dataset as its reader found it.
+    """A dataset as its reader lists it.
 
-    read: a record's id to its encoded image; raises `decode.BadImage` where that can't be read, and
-    may be called from several threads. ignored: how many files were passed over as no images.
-    val_fraction, seed: of a dataset without val, what `prepare` holds out of each class's training
-    images for it.
+    read: returns the bytes of the encoded image of a record's id; thread-safe; raises
+    `UnreadableImageError` if they can't be read. ignored: number of files that are not images.
+    val_fraction, seed: for a dataset without val, the fraction of each class's training images that
+    `prepare` holds out as val, and the seed that chooses them; val_fraction is None otherwise.
     """
 
     classes: list[ClassLabel]

@@ -1,4 +1,4 @@
-"""Files of a dataset, from a folder or straight from a .zip; nothing is unpacked."""
+"""The files of a dataset in a folder or a .zip, which is read without unpacking it to disk."""
 
 import os
 import stat
@@ -15,12 +15,13 @@ from headstart.core.errors import UserError
 from headstart.data.decoding import UnreadableImageError
 
 MAX_FILE_BYTES = 1 << 29
-"""No image file is larger; a .zip's member that unpacks to more is an attack."""
+"""Limit on a file's size: images are smaller; a .zip member that unpacks to more is an attack."""
 
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-"""Those that zipfile unpacks no further than it is asked to."""
+"""Compression methods of which zipfile unpacks only as many bytes as are read."""
 
-# The second line's can't be decoded here; they are images all the same, and reported as bad.
+# Those in the second line can't be decoded; they are listed so that they are reported as
+# unreadable.
 IMAGE_EXTENSIONS = (
     *(".jpg", ".jpeg", ".jfif", ".png", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"),
     *(".heic", ".heif", ".avif", ".jp2", ".jxl", ".psd", ".svg"),
@@ -31,8 +32,9 @@ IMAGE_EXTENSIONS = (
 class FileTree:
     """A tree of files.
 
-    names: sorted, relative to the tree's root, `/` between parts; a folder's ends in `/`. Hidden
-    files are not among them. read: a name to the file's bytes; raises BadImage where it can't.
+    path: of its root. names: sorted, relative to the root, with `/` between their parts; a folder's
+    name ends in `/`. Hidden files are left out. read: returns the bytes of the file of a name;
+    raises `UnreadableImageError` if they can't be read.
     """
 
     path: Path
@@ -40,17 +42,17 @@ class FileTree:
     read: Callable[[str], bytes]
 
     def subtree(self, folder: str) -> "FileTree":
-        """The tree below `folder`, whose name ends in `/` (or is empty: this tree)."""
+        """Returns the tree below `folder`, a folder's name that ends in `/`, or "" for this tree."""
         names = [name.removeprefix(folder) for name in self.names if name.startswith(folder)]
         return FileTree(
             self.path / folder, [n for n in names if n], lambda name: self.read(folder + name)
         )
 
     def text(self, name: str) -> str:
-        """A text file's content.
+        """Returns the content of a text file.
 
         Raises:
-            UserError: it is missing or not UTF-8.
+            UserError: the file is missing or not UTF-8.
         """
         try:
             return self.read(name).decode("utf-8")
@@ -59,21 +61,22 @@ class FileTree:
 
 
 def open_tree(path: Path, key: str = "dataset.path", *, follow_links: bool = True) -> FileTree:
-    """The folder or .zip at `path`, which a user named as `key`.
+    """Lists the files of the folder or .zip at `path`.
 
-    follow_links: also those that lead out of the folder.
+    key: the key in params.yaml, for messages. follow_links: whether links to images or folders
+    outside of the folder are followed.
 
     Raises:
-        UserError: it is neither, or can't be read; a name in it is not Unicode, or stands there
-            twice; links lead out of the folder, to images or folders, and may not; the .zip is
+        UserError: `path` is neither a folder nor a .zip, or can't be read; a name is not Unicode,
+            or occurs twice; links lead out of the folder and `follow_links` is false; the .zip is
             damaged, or made to unpack to more than it holds.
     """
     with _readable(path, key):
-        names, read = _opened(path, key, follow_links)
+        names, read = _names_and_reader(path, key, follow_links)
     names.sort()
     for name, following in pairwise(names):
         if name == following:
-            raise UserError(f"{path} holds '{name}' twice; make the .zip anew")
+            raise UserError(f"{path} holds '{name}' twice; create the .zip again")
     for name in names:
         if not _encodable(name):
             raise UserError(f"{path}: the name {name!a} is not UTF-8; rename the file")
@@ -81,10 +84,12 @@ def open_tree(path: Path, key: str = "dataset.path", *, follow_links: bool = Tru
 
 
 def check(path: Path, key: str = "dataset.path") -> None:
-    """Finds out without looking into it whether there is a folder or .zip at `path`.
+    """Checks that `path` is a folder or a .zip, without listing its files.
+
+    key: the key in params.yaml, for messages.
 
     Raises:
-        UserError: there is neither, or it can't be read.
+        UserError: `path` is neither, or can't be read.
     """
     with _readable(path, key):
         if path.is_dir():
@@ -92,7 +97,7 @@ def check(path: Path, key: str = "dataset.path") -> None:
         if not path.exists():
             raise UserError(f"{key}: {path} doesn't exist; name your folder or .zip")
         if path.is_file():
-            with path.open("rb"):  # is_zipfile takes what may not be read for another kind of file
+            with path.open("rb"):  # is_zipfile returns False for a file that can't be read
                 pass
         if not path.is_file() or not zipfile.is_zipfile(path):
             raise UserError(f"{key}: {path} is neither a folder nor a .zip")
@@ -105,17 +110,19 @@ def _readable(path: Path, key: str) -> Iterator[None]:
     except OSError as error:
         raise UserError(
             f"{key}: {error.filename or path} can't be read ({error.strerror}); "
-            "let yourself read it, or move it elsewhere"
+            "give yourself permission to read it, or move it elsewhere"
         ) from None
 
 
 def is_image(name: str) -> bool:
-    """Whether a name is an image's by its extension."""
+    """Returns whether a file's extension is that of an image."""
     return name.lower().endswith(IMAGE_EXTENSIONS)
 
 
-def _opened(path: Path, key: str, follow_links: bool) -> tuple[list[str], Callable[[str], bytes]]:
-    """The names in the folder or .zip at `path`, unsorted, and what reads them."""
+def _names_and_reader(
+    path: Path, key: str, follow_links: bool
+) -> tuple[list[str], Callable[[str], bytes]]:
+    """Returns the unsorted names in the folder or .zip at `path` and a function that reads them."""
     check(path, key)
     if path.is_dir():
         return _folder_names(path, follow_links), _folder_reader(path)
@@ -138,59 +145,58 @@ def _encodable(name: str) -> bool:
 
 
 def _folder_names(root: Path, follow_links: bool) -> list[str]:
-    """Names below `root`. Linked folders are entered, those that lead back up are not."""
+    """Returns the names below `root`; links to a folder above themselves are skipped."""
     names: list[str] = []
     leaving: list[str] = []
     inside = root.resolve()
 
-    def walk(folder: Path, prefix: str, above: frozenset[Path]) -> None:
-        above |= {folder.resolve()}
+    def walk(folder: Path, prefix: str, ancestors: frozenset[Path]) -> None:
+        ancestors |= {folder.resolve()}
         for entry in folder.iterdir():
             if entry.name.startswith("."):
                 continue
             name, is_folder = prefix + entry.name, entry.is_dir()
-            wanted = is_folder or is_image(name)
-            if wanted and not follow_links and _leads_out(entry, inside):
+            is_relevant = is_folder or is_image(name)
+            if is_relevant and not follow_links and _leads_out(entry, inside):
                 leaving.append(f"'{name}' to {entry.readlink()}")
             elif not is_folder:
                 names.append(name)
-            elif entry.resolve() not in above:
+            elif entry.resolve() not in ancestors:
                 names.append(f"{name}/")
-                walk(entry, f"{name}/", above)
+                walk(entry, f"{name}/", ancestors)
 
     walk(root, "", frozenset())
     if leaving:
         shown = ", ".join(sorted(leaving)[:5]) + (", …" if len(leaving) > 5 else "")
         raise UserError(
             f"links lead out of {root} ({len(leaving)}): {shown}; follow them with "
-            "`dataset.follow_links: true`, or put what they lead to in their place"
+            "`dataset.follow_links: true`, or replace the links with the files themselves"
         )
     return names
 
 
 def _leads_out(entry: Path, folder: Path) -> bool:
-    """Whether `entry` is a link to something outside of `folder`, a path without links."""
-    # Path.resolve raises an error where links lead in a circle.
+    """Returns whether `entry` is a link to a path outside of `folder`, which contains no links."""
+    # os.path.realpath, because Path.resolve raises an error if links form a cycle.
     return entry.is_symlink() and not Path(os.path.realpath(entry)).is_relative_to(folder)
 
 
 def _check_zip(archive: zipfile.ZipFile, path: Path) -> None:
-    """Raises UserError unless what is read from a .zip is bounded by its size.
+    """Raises UserError unless the unpacked size of a .zip is bounded by the size of its file.
 
-    Packed by deflate, a byte unpacks to a thousand at most, unless members share their bytes.
+    One byte packed with deflate unpacks to a thousand bytes at most, unless members overlap.
     """
     for member in archive.infolist():
         if member.compress_type not in _METHODS:
             raise UserError(
-                f"{path}: '{member.filename}' is packed by another method than deflate; "
-                "make the .zip anew"
+                f"{path}: '{member.filename}' is not packed with deflate; create the .zip again"
             )
     if sum(member.compress_size for member in archive.infolist()) > path.stat().st_size:
         raise UserError(f"{path} is made to unpack to more than it holds; don't trust it")
 
 
 def _zip_names(archive: zipfile.ZipFile) -> Iterator[str]:
-    """The members and the folders that they lie in, whether the .zip lists those or not."""
+    """Yields the members and their folders, whether the .zip lists the folders or not."""
     folders: set[str] = set()
     for name in archive.namelist():
         parts = name.rstrip("/").split("/")
@@ -204,10 +210,10 @@ def _zip_names(archive: zipfile.ZipFile) -> Iterator[str]:
 
 
 def _bounded(file: IO[bytes], size: int) -> bytes:
-    """The content of a file that is said to have `size` bytes; no more is ever held.
+    """Returns the content of a file of `size` bytes, and never reads more than one byte beyond.
 
     Raises:
-        BadImage: it has not, or more than are allowed.
+        UnreadableImageError: the size is another one, or above the limit.
     """
     if size > MAX_FILE_BYTES:
         raise UnreadableImageError(f"the file is larger than {MAX_FILE_BYTES} bytes")

@@ -3,57 +3,73 @@
     train/<class>/**    with optional val/<class>/** and test/<class>/** (or test/*, unlabeled)
     <class>/**          without train/
 
-Without val/, `prepare` makes `val_fraction` of each class's training images val. Hidden files are
-not looked at; files whose names end like no image's are counted and passed over.
+Without val/, `prepare` holds out `val_fraction` of each class's training images as val. Hidden
+files are ignored; files without an image's extension are counted and ignored.
 """
 
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
 from unicodedata import normalize
 
-from headstart.config import ImageFolder
+from headstart.config.section import Fraction, Section, Seed
 from headstart.core.errors import UserError, did_you_mean
 from headstart.data.datasets.base import Dataset, Record
 from headstart.data.datasets.file_tree import FileTree, is_image, open_tree
 from headstart.store.examples import ClassLabel
 
 
-def load(section: ImageFolder) -> Dataset:
-    """The images below `section.path`; a class's id and name are its folder's.
+class ImageFolder(Section):
+    """A user's own images.
 
-    Raises:
-        UserError: no or empty class folders, images outside of class folders, a class of val or
-            test that train hasn't, or a folder beside train/ that is none of the splits; or links
-            lead out of the folder.
+    path: of the folder or .zip. val_fraction, seed: the share of each class's training images that
+    becomes val where there is no val/, and the seed that chooses them. follow_links: whether links
+    that lead out of `path` are followed.
     """
-    source = _without_wrappers(open_tree(section.path, follow_links=section.follow_links))
-    _check_folders(source)
-    train = source.subtree("train/") if "train/" in source.names else source
-    classes = _class_names(train)
-    labels = {name: label for label, name in enumerate(classes)}
-    prefix = "train/" if train is not source else ""
-    records = [Record(prefix + name, label, "train") for name, label in _labeled(train, labels)]
-    _check_none_is_empty(train, records, classes)
-    has_val = bool(prefix) and "val/" in source.names
-    if has_val:
-        records += [
-            Record(f"val/{name}", label, "val")
-            for name, label in _labeled(source.subtree("val/"), labels)
-        ]
-    if prefix and "test/" in source.names:
-        records += _test(source.subtree("test/"), labels)
-    files = [name for name in source.names if not name.endswith("/")]
-    return Dataset(
-        classes=[ClassLabel(name, name) for name in classes],
-        records=records,
-        read=source.read,
-        ignored=sum(not is_image(name) for name in files),
-        val_fraction=None if has_val else section.val_fraction,
-        seed=section.seed,
-    )
+
+    name: Literal["image_folder"] = "image_folder"
+    path: Path
+    val_fraction: Fraction = 0.2
+    seed: Seed = 0
+    follow_links: bool = False
+
+    def load(self) -> Dataset:
+        """Lists the images below `path`; the name of a class's folder is its id and its name.
+
+        Raises:
+            UserError: there are no class folders, or one is empty; images lie outside of class
+                folders; val or test has a class that train lacks; a folder beside train/ is none of
+                the splits; or links lead out of the folder.
+        """
+        source = _without_wrappers(open_tree(self.path, follow_links=self.follow_links))
+        _check_folders(source)
+        train = source.subtree("train/") if "train/" in source.names else source
+        classes = _class_names(train)
+        labels = {name: label for label, name in enumerate(classes)}
+        prefix = "train/" if train is not source else ""
+        records = [Record(prefix + name, label, "train") for name, label in _labeled(train, labels)]
+        _check_none_is_empty(train, records, classes)
+        has_val = bool(prefix) and "val/" in source.names
+        if has_val:
+            records += [
+                Record(f"val/{name}", label, "val")
+                for name, label in _labeled(source.subtree("val/"), labels)
+            ]
+        if prefix and "test/" in source.names:
+            records += _test(source.subtree("test/"), labels)
+        files = [name for name in source.names if not name.endswith("/")]
+        return Dataset(
+            classes=[ClassLabel(name, name) for name in classes],
+            records=records,
+            read=source.read,
+            ignored=sum(not is_image(name) for name in files),
+            val_fraction=None if has_val else self.val_fraction,
+            seed=self.seed,
+        )
 
 
 def _without_wrappers(source: FileTree) -> FileTree:
-    """A .zip often holds one folder that holds all the others."""
+    """Returns the innermost tree: a .zip often has one top folder that contains all others."""
     while True:
         top = {name.split("/")[0] + "/" for name in source.names if "/" in name or is_image(name)}
         wraps = any(name.count("/") > 1 for name in source.names)
@@ -63,14 +79,17 @@ def _without_wrappers(source: FileTree) -> FileTree:
 
 
 def _folders(source: FileTree) -> list[str]:
-    """The folders directly in `source`, without their `/`."""
+    """Returns the names of the folders at the top of `source`, without `/`."""
     return [name[:-1] for name in source.names if name.endswith("/") and name.count("/") == 1]
 
 
 def _check_folders(source: FileTree) -> None:
     if "train/" not in source.names:
         if stray := {"val", "test"} & set(_folders(source)):
-            raise UserError(f"{source.path} has {stray.pop()}/ but no train/; name it so")
+            raise UserError(
+                f"{source.path} has {stray.pop()}/ but no train/; "
+                "rename the training folder to train"
+            )
         return
     for name in filter(is_image, source.names):
         split = name.split("/")[0]
@@ -80,7 +99,7 @@ def _check_folders(source: FileTree) -> None:
 
 
 def _class_names(train: FileTree) -> list[str]:
-    # One name can be written in two ways in Unicode; macOS and Linux choose different ones.
+    # Unicode has several encodings of one name, and macOS and Linux choose different ones.
     names = sorted({normalize("NFC", folder) for folder in _folders(train)})
     if not names:
         raise UserError(f"{train.path} has no class folders; put images into <class>/")
@@ -110,14 +129,14 @@ def _check_none_is_empty(train: FileTree, records: list[Record], classes: list[s
 
 
 def _test(source: FileTree, labels: dict[str, int]) -> list[Record]:
-    """Unlabeled if its images lie directly in it, labeled if in class folders."""
+    """Lists test images: labeled if they are in class folders, unlabeled if in none."""
     images = list(filter(is_image, source.names))
-    bare = [name for name in images if "/" not in name]
-    if not bare:
+    unlabeled = [name for name in images if "/" not in name]
+    if not unlabeled:
         return [Record(f"test/{name}", label, "test") for name, label in _labeled(source, labels)]
-    if len(bare) < len(images):
+    if len(unlabeled) < len(images):
         raise UserError(
             f"{source.path} has images both in class folders and outside; "
-            "label all of the test images or none"
+            "put all test images into class folders or none"
         )
     return [Record(f"test/{name}", None, "test") for name in images]

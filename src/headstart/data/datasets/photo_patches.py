@@ -1,27 +1,29 @@
-"""The embedded dataset: name the photograph that a 64 x 64 patch was cut from.
+"""The embedded dataset: classify from which photograph a 64 x 64 patch was cut.
 
-Sixteen photographs, a class each, lie inside scikit-learn and scikit-image. Each is cut into a grid
-of patches that touch and never overlap, so no pixel is in two patches, whatever their splits.
-Patches of a single color are left out: the copies of one would stand in several splits.
+The sixteen photographs ship with scikit-learn and scikit-image; each is a class. Each is cut into a
+grid of patches that do not overlap, so that no pixel is in two splits. Patches of a single color
+are left out, because identical patches would be in several splits.
 
-Each patch is seen under a light of its own, up to a stop brighter or darker and with a cast of
-color. Otherwise a photograph's exposure and white balance, the same in all of its patches, would
-give it away, and what a patch shows would hardly matter. It isn't trivial: brick, grass and gravel
-are gray textures alike, and a patch of sky, wall or night says little.
+The brightness and color of each patch are changed at random, by up to one stop and a color cast.
+Otherwise a photograph's exposure and white balance, which all of its patches share, would be enough
+to recognize it. The task isn't trivial: brick, grass and gravel are similar gray textures, and a
+patch of sky, wall or night shows little.
 
-A hash of its name puts each patch in train (3/8), val (9/16) or test (1/16); train, tune and val
-are therefore alike, as in Tiny ImageNet. A photograph gives at most 64 patches (two small ones 24
-and 28), so that the classes stay nearly even, and training images are few, as they are where
-transfer matters.
+A hash of a patch's name assigns it to train (3/8), val (9/16) or test (1/16); train, tune and val
+therefore have the same distribution, as in Tiny ImageNet. A photograph yields at most 64 patches
+(two small ones 24 and 28), so that the classes are nearly balanced and training images are few, as
+in typical uses of transfer learning.
 """
 
 import io
 from hashlib import sha256
+from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from PIL import Image
 
-from headstart.config import PhotoPatches
+from headstart.config.section import Section
 from headstart.core.sample_photographs import PHOTOGRAPHS, photograph
 from headstart.data.datasets.base import Dataset, Record
 from headstart.data.splits import shuffled
@@ -32,23 +34,34 @@ PATCHES_PER_PHOTOGRAPH = 64
 VAL_FRACTION = 9 / 16
 TEST_FRACTION = 1 / 16
 EXPOSURE = 1.0
-"""Stops, powers of two, by which a patch is at most brighter or darker than its photograph."""
+"""Largest change of a patch's brightness, in stops (powers of two)."""
 CAST = 0.6
-"""Stops by which each channel is, beside that."""
+"""Largest further change of each channel, in stops."""
 
 
-def load(section: PhotoPatches) -> Dataset:
-    """The patches; `section.path` is not read.
+class PhotoPatches(Section):
+    """The embedded default: patches of the photographs that ship with two libraries.
 
-    Raises:
-        UserError: an installed library lacks a photograph.
+    path: not read.
     """
-    names = list(PHOTOGRAPHS)
-    return Dataset(
-        classes=[ClassLabel(name, name.replace("_", " ")) for name in names],
-        records=[record for label, name in enumerate(names) for record in _records(name, label)],
-        read=_read,
-    )
+
+    name: Literal["photo_patches"] = "photo_patches"
+    path: Path
+
+    def load(self) -> Dataset:
+        """Lists the patches of all photographs.
+
+        Raises:
+            UserError: an installed library lacks a photograph.
+        """
+        names = list(PHOTOGRAPHS)
+        return Dataset(
+            classes=[ClassLabel(name, name.replace("_", " ")) for name in names],
+            records=[
+                record for label, name in enumerate(names) for record in _records(name, label)
+            ],
+            read=_read,
+        )
 
 
 def _records(name: str, label: int) -> list[Record]:
@@ -58,7 +71,7 @@ def _records(name: str, label: int) -> list[Record]:
         for y in range(height % SIDE // 2, height - SIDE + 1, SIDE)
         for x in range(width % SIDE // 2, width - SIDE + 1, SIDE)
     ]
-    ids = shuffled(filter(_shows_something, grid), seed=0)[:PATCHES_PER_PHOTOGRAPH]
+    ids = shuffled(filter(_has_several_colors, grid), seed=0)[:PATCHES_PER_PHOTOGRAPH]
     test = round(TEST_FRACTION * len(ids))
     val = test + round(VAL_FRACTION * len(ids))
     return [
@@ -69,31 +82,32 @@ def _records(name: str, label: int) -> list[Record]:
 
 
 def region(id_: str) -> tuple[str, int, int]:
-    """Where a patch was cut: the photograph's name, and the patch's left and top in px."""
-    name, _, place = id_.removesuffix(".png").partition("/")
-    x, y = place.split("_")
+    """Returns where a patch was cut: the photograph's name, the patch's left and top in px."""
+    name, _, corner = id_.removesuffix(".png").partition("/")
+    x, y = corner.split("_")
     return name, int(x[1:]), int(y[1:])
 
 
 def illumination(id_: str) -> np.ndarray:
-    """[3] factors on a patch's channels, decided by its name."""
-    drawn = np.frombuffer(sha256(f"light/{id_}".encode()).digest()[:16], "<u4") / 2**31 - 1  # [4]
-    return 2 ** (EXPOSURE * drawn[0] + CAST * drawn[1:])
+    """Returns the factors on a patch's channels, [3], drawn by a hash of its name."""
+    uniform = np.frombuffer(sha256(f"light/{id_}".encode()).digest()[:16], "<u4") / 2**31 - 1  # [4]
+    return 2 ** (EXPOSURE * uniform[0] + CAST * uniform[1:])
 
 
 def _patch(id_: str) -> np.ndarray:
     name, x, y = region(id_)
-    seen = photograph(name)[y : y + SIDE, x : x + SIDE] * illumination(id_)
-    return seen.round().clip(0, 255).astype(np.uint8)
+    pixels = photograph(name)[y : y + SIDE, x : x + SIDE] * illumination(id_)
+    return pixels.round().clip(0, 255).astype(np.uint8)
 
 
-def _shows_something(id_: str) -> bool:
+def _has_several_colors(id_: str) -> bool:
     pixels = _patch(id_)
     return bool((pixels != pixels[0, 0]).any())
 
 
 def _read(id_: str) -> bytes:
     file = io.BytesIO()
-    # Uncompressed: compressed bytes differ between builds of zlib, and the tune split follows them.
+    # Uncompressed: the tune split depends on the bytes, and those of zlib differ between its
+    # builds.
     Image.fromarray(_patch(id_)).save(file, "PPM")
     return file.getvalue()

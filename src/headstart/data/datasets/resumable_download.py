@@ -1,4 +1,4 @@
-"""One large file over HTTP: resumed after an interruption, checked, whole or absent."""
+"""Download of a large file over HTTP that resumes after an interruption and checks the content."""
 
 import hashlib
 from collections.abc import Iterator
@@ -16,37 +16,40 @@ CHUNK = 1 << 20
 
 
 def download(url: str, path: Path, size: int, md5: str) -> None:
-    """Fetches `url` to `path`; what an earlier call left in `path`.part is not fetched again.
+    """Downloads `url` to `path`, from where an earlier call stopped.
+
+    An unfinished download is kept as `path`.part.
+    size: of the file in bytes. md5: its hexadecimal digest.
 
     Raises:
-        UserError: the transfer failed (what arrived is kept), or the content isn't the expected
-            one (what arrived is deleted).
+        UserError: the transfer failed (the received bytes are kept), or the content isn't the
+            expected one (the received bytes are deleted).
     """
     part = path.with_name(f"{path.name}.part")
     if part.exists() and part.stat().st_size > size:
         part.unlink()
-    by_hand = f"run again to go on, or put the file there by hand: {path}"
+    advice = f"run again to go on, or put the file there by hand: {path}"
     try:
         if not part.exists() or part.stat().st_size < size:
             _fetch(url, part, size)
     except (OSError, HTTPException) as error:
-        raise UserError(f"{url} can't be downloaded ({error}); {by_hand}") from None
-    found = part.stat().st_size
-    if found < size:
-        raise UserError(f"{url}: the transfer ended after {found} of {size} bytes; {by_hand}")
+        raise UserError(f"{url} can't be downloaded ({error}); {advice}") from None
+    received = part.stat().st_size
+    if received < size:
+        raise UserError(f"{url}: the transfer ended after {received} of {size} bytes; {advice}")
     digest = _md5(part)
     if digest != md5:
         part.unlink()
         raise UserError(
-            f"{url} gave {found} bytes with md5 {digest}, not {size} bytes with md5 {md5}; "
+            f"{url} gave {received} bytes with md5 {digest}, not {size} bytes with md5 {md5}; "
             f"try again, or put the right file there by hand: {path}"
         )
     part.replace(path)
 
 
 def _fetch(url: str, part: Path, size: int) -> None:
-    """Appends to `part` until the server ends, or the file is longer than it should be."""
-    with _requested(url, part.stat().st_size if part.exists() else 0) as (response, start):
+    """Appends to `part` until the response ends or the file is longer than `size` bytes."""
+    with _open_url(url, part.stat().st_size if part.exists() else 0) as (response, start):
         bar = tqdm(desc=part.stem, total=size, initial=start, unit="B", unit_scale=True)
         with bar, part.open("ab") as file:
             file.truncate(start)
@@ -56,8 +59,8 @@ def _fetch(url: str, part: Path, size: int) -> None:
 
 
 @contextmanager
-def _requested(url: str, start: int) -> Iterator[tuple[HTTPResponse, int]]:
-    """The response from byte `start` on, or from 0 if the server knows no ranges."""
+def _open_url(url: str, start: int) -> Iterator[tuple[HTTPResponse, int]]:
+    """Yields the response and the byte where it starts, 0 if the server doesn't support ranges."""
     request = Request(url, headers={"Range": f"bytes={start}-"} if start else {})
     with urlopen(request, timeout=TIMEOUT_S) as response:
         resumed = response.headers.get("Content-Range", "").startswith(f"bytes {start}-")

@@ -7,8 +7,9 @@
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
-from headstart.config import TinyImageNet
+from headstart.config.section import Section
 from headstart.core.errors import UserError
 from headstart.data.datasets.base import Box, Dataset, Record
 from headstart.data.datasets.file_tree import FileTree, is_image, open_tree
@@ -21,24 +22,34 @@ SIZE = 248_100_043
 MD5 = "90528d7ca1a48142e341f4ef8d21d0de"
 
 
-def load(section: TinyImageNet) -> Dataset:
-    """The dataset at `section.path`: the folder `tiny-imagenet-200`, one that holds it or its .zip,
-    or the .zip. A folder that holds none of them gets the official archive.
+class TinyImageNet(Section):
+    """Tiny ImageNet.
 
-    Raises:
-        UserError: it can't be found or downloaded, or its text files don't fit its images.
+    path: the folder `tiny-imagenet-200`, a folder that holds it or its .zip, or the .zip. A folder
+    that holds none of them gets the official archive.
     """
-    source = locate(section.path)
-    classes = _classes(source.text("wnids.txt").split(), source.text("words.txt"))
-    labels = {label.id: position for position, label in enumerate(classes)}
-    images = [name for name in source.names if is_image(name)]
-    test = [Record(name, None, "test") for name in images if name.startswith("test/images/")]
-    records = [*_train(source, images, labels), *_val(source, images, labels), *test]
-    return Dataset(classes, records, source.read)
+
+    name: Literal["tiny_imagenet"] = "tiny_imagenet"
+    path: Path
+
+    def load(self) -> Dataset:
+        """Lists the images at `path`; downloads the official archive if they are not there.
+
+        Raises:
+            UserError: the dataset can't be found or downloaded, or its text files don't fit its
+                images.
+        """
+        source = locate(self.path)
+        classes = _classes(source.text("wnids.txt").split(), source.text("words.txt"))
+        labels = {label.id: position for position, label in enumerate(classes)}
+        images = [name for name in source.names if is_image(name)]
+        test = [Record(name, None, "test") for name in images if name.startswith("test/images/")]
+        records = [*_train(source, images, labels), *_val(source, images, labels), *test]
+        return Dataset(classes, records, source.read)
 
 
 def locate(path: Path) -> FileTree:
-    """The tree whose root holds wnids.txt."""
+    """Returns the tree with wnids.txt at its root; downloads the archive if a folder lacks it."""
     if path.is_dir():
         for folder in (path, path / FOLDER):
             if (folder / "wnids.txt").is_file():
@@ -54,7 +65,9 @@ def locate(path: Path) -> FileTree:
 
 
 def _classes(wnids: list[str], words: str) -> list[ClassLabel]:
-    """Named by the first synonym; by wnid too where two classes share it (crane: bird, machine)."""
+    """Names each class by its first synonym, and by its wnid too if two classes share that one
+    (crane: the bird, the machine).
+    """
     synonyms = dict(line.split("\t", 1) for line in words.splitlines() if "\t" in line)
     names = [synonyms.get(wnid, wnid).split(",")[0].strip() for wnid in wnids]
     shared = Counter(names)
@@ -65,14 +78,14 @@ def _classes(wnids: list[str], words: str) -> list[ClassLabel]:
 
 
 def _train(source: FileTree, images: list[str], labels: dict[str, int]) -> Iterator[Record]:
-    """What is annotated but absent is a record too: `prepare` reports it."""
+    """Yields a record for each image or annotation; `prepare` reports images that are missing."""
     boxes = {
         f"train/{wnid}/images/{file}": box
         for wnid in labels
         for (file,), box in _rows(source, f"train/{wnid}/{wnid}_boxes.txt", 1)
     }
-    found = {name for name in images if name.startswith("train/")}
-    for name in sorted(found | boxes.keys()):
+    present = {name for name in images if name.startswith("train/")}
+    for name in sorted(present | boxes.keys()):
         wnid = name.split("/")[1]
         if wnid not in labels:
             raise UserError(f"{source.path}: wnids.txt doesn't name the class of {name}")
@@ -93,7 +106,7 @@ def _val(source: FileTree, images: list[str], labels: dict[str, int]) -> Iterato
 
 
 def _rows(source: FileTree, name: str, words: int) -> Iterator[tuple[list[str], Box]]:
-    """Each line's first columns, as many as `words`, and its box in the four that follow."""
+    """Yields the first `words` columns of each line, and the box in the four columns after them."""
     for number, line in enumerate(source.text(name).splitlines(), start=1):
         if not line:
             continue

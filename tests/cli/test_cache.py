@@ -1,4 +1,4 @@
-"""The cache command as a user calls it: needed rows stay, whatever else is there goes."""
+"""`headstart cache`: needed rows stay, everything else is deleted."""
 
 import os
 import shutil
@@ -13,7 +13,7 @@ from headstart.core.hdf5_files import create_hdf5, write_json
 from headstart.extraction.feature_cache import FeatureCache
 from headstart.store.examples import write_examples
 from headstart.store.features import merge_provenances
-from tests.cases import examples, run_stage
+from tests.cases import examples, run_command, write_project
 
 PROVENANCE = {"architecture": "resnet50", "weights": "aa"}
 
@@ -37,11 +37,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def cache(monkeypatch: pytest.MonkeyPatch, project: Path, *arguments: str) -> None:
-    features = ("--features", "data/features")
-    run_stage(
-        monkeypatch, project, "cache", *features, *arguments, extract={"backbones": ["random"]}
-    )
+def cache(project: Path, *arguments: str) -> None:
+    write_project(project, extract={"backbones": ["random"]})
+    run_command("cache", "--project", str(project), *arguments)
 
 
 def remaining(project: Path) -> set[str]:
@@ -49,10 +47,10 @@ def remaining(project: Path) -> set[str]:
 
 
 def test_sizes_are_shown_and_nothing_is_deleted(
-    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = remaining(project)
-    cache(monkeypatch, project)
+    cache(project)
     shown = capsys.readouterr().out
     assert "       2.5 MB  not needed  training/vgg16-00" in shown
     assert f"needed      rows/{cache_name(PROVENANCE, 'float16')}" in shown
@@ -61,38 +59,34 @@ def test_sizes_are_shown_and_nothing_is_deleted(
 
 
 def test_prune_keeps_what_the_current_features_came_from(
-    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    cache(monkeypatch, project, "--prune")
+    cache(project, "--prune")
     assert remaining(project) == {cache_name(PROVENANCE, "float16")}
     assert "2.5 MB freed" in capsys.readouterr().out
 
 
 def test_prune_keeps_what_a_killed_extraction_goes_on_from_and_what_is_no_cache(
-    project: Path, monkeypatch: pytest.MonkeyPatch
+    project: Path,
 ) -> None:
     newer = project / "cache" / ROWS / cache_name({**PROVENANCE, "weights": "cc"}, "float16")
     FeatureCache(newer, 3, "float16").add(np.array([b"k" * 16]), np.zeros((1, 3)))
     own = project / "cache" / "photos" / "holiday"
     own.mkdir(parents=True)
-    cache(monkeypatch, project, "--prune")
+    cache(project, "--prune")
     assert remaining(project) == {cache_name(PROVENANCE, "float16"), newer.name, "holiday"}
 
 
-def test_prune_keeps_the_rows_of_every_member_of_a_concatenation(
-    project: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_prune_keeps_the_rows_of_every_member_of_a_concatenation(project: Path) -> None:
     other = {**PROVENANCE, "weights": "bb"}
     with create_hdf5(project / "data/features/random/train.h5") as file:
         file["features"] = np.zeros((4, 1, 6), np.float16)
         write_json(file, "provenance", merge_provenances([PROVENANCE, other]))
-    cache(monkeypatch, project, "--prune")
+    cache(project, "--prune")
     assert remaining(project) == {cache_name(p, "float16") for p in (PROVENANCE, other)}
 
 
-def test_prune_keeps_the_int8_network_that_the_features_came_through(
-    project: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_prune_keeps_the_int8_network_that_the_features_came_through(project: Path) -> None:
     quantized = {**PROVENANCE, "quantized": "dd"}
     with create_hdf5(project / "data/features/random/train.h5") as file:
         file["features"] = np.zeros((4, 1, 6), np.float16)
@@ -101,15 +95,15 @@ def test_prune_keeps_the_int8_network_that_the_features_came_through(
         folder = project / "cache" / QUANTIZED / f"resnet50-{name}"
         folder.mkdir(parents=True)
         (folder / f"{name}.bin").write_bytes(b"weights")
-    cache(monkeypatch, project, "--prune")
+    cache(project, "--prune")
     assert remaining(project) == {"resnet50-dd"}
 
 
 def test_prune_leaves_what_a_running_stage_holds(
-    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with FileLock(project / "cache/training/vgg16-00/lock"):
-        cache(monkeypatch, project, "--prune")
+        cache(project, "--prune")
     assert "vgg16-00" in remaining(project)
     assert "in use by a running stage" in capsys.readouterr().out
 
@@ -128,5 +122,33 @@ def test_prune_holds_the_locks_until_all_is_deleted(
         delete(folder)
 
     monkeypatch.setattr("shutil.rmtree", deleting)
-    cache(monkeypatch, project, "--prune")
+    cache(project, "--prune")
     assert remaining(project) == {cache_name(PROVENANCE, "float16")}
+
+
+def test_verify_deletes_damaged_parts_and_nothing_else(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = project / "cache" / ROWS / cache_name(PROVENANCE, "float16")
+    FeatureCache(folder, 3, "float16").add(np.array([b"l" * 16]), np.ones((1, 3)))
+    damaged, sound = sorted(folder.glob("*.npy"))
+    damaged.write_bytes(damaged.read_bytes()[:-1] + b"!")
+    before = remaining(project)
+    cache(project, "--verify")
+    lines = capsys.readouterr().out.splitlines()
+    assert sum("needed, 2 parts, 1 of them damaged and deleted" in line for line in lines) == 1
+    assert sum("not needed, 1 parts" in line for line in lines) == 1
+    assert list(folder.glob("*.npy")) == [sound]
+    assert remaining(project) == before
+
+
+def test_verify_leaves_what_a_running_stage_holds(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = project / "cache" / ROWS / cache_name(PROVENANCE, "float16")
+    [part] = folder.glob("*.npy")
+    part.write_bytes(b"damaged")
+    with FileLock(folder / "lock-0"):
+        cache(project, "--verify")
+    assert part.exists()
+    assert "not verified: in use by a running stage" in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""New images through trained runs, as a user calls it: what `predict` says of the same pixels."""
+"""`headstart classify`: a new image gets the answer that `predict` gives for the same pixels."""
 
 import csv
 import shutil
@@ -54,10 +54,11 @@ RUNS = ["tiny-linear", "both-linear", "tiny-finetune", "small"]
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A project with every kind of run; `new` holds its val images as PNG files."""
     folder = tmp_path_factory.mktemp("project")
+    cases.write_project(folder, **SECTIONS)
     of = cases.examples(len(SPLITS))
     noise = np.random.default_rng(0).integers(0, 120, (len(SPLITS), 24, 24, 3))
     pixels = (noise + of.labels[:, None, None, None] * 40).clip(0, 255).astype(np.uint8)
-    with create_hdf5(folder / "images.h5") as file:
+    with create_hdf5(folder / "data/images.h5") as file:
         file["pixels"] = pixels
         file["digest"] = np.array(
             [np.frombuffer(pixel_digest(image), np.uint8) for image in pixels]
@@ -76,43 +77,55 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             cases.run_stage(patch, folder, name, *arguments, **SECTIONS)
 
         for backbone in ("tiny", "both"):
-            features = ("--features", f"features/{backbone}")
-            out = ("--model", f"models/{backbone}-linear")
-            run("extract", "--images", "images.h5", *features, "--backbone", backbone)
+            features = ("--features", f"data/features/{backbone}")
+            out = ("--model", f"data/models/{backbone}-linear")
+            run("extract", "--images", "data/images.h5", *features, "--backbone", backbone)
             run("train_head", *features, *out, "--head", "linear")
-            run("predict", *features, *out, "--predictions", f"predictions/{backbone}-linear")
+            run("predict", *features, *out, "--predictions", f"data/predictions/{backbone}-linear")
         for name, run_name, arguments in (
-            ("finetune", "tiny-finetune", ["--backbone", "tiny", "--head", "models/tiny-linear"]),
+            (
+                "finetune",
+                "tiny-finetune",
+                ["--backbone", "tiny", "--head", "data/models/tiny-linear"],
+            ),
             ("train_scratch", "small", ["--network", "small"]),
         ):
-            outs = ["--model", f"models/{run_name}", "--predictions", f"predictions/{run_name}"]
-            run(name, "--images", "images.h5", *arguments, *outs)
-        shutil.copytree(folder / "models/tiny-linear", folder / "models/gone-linear")
+            outs = [
+                "--model",
+                f"data/models/{run_name}",
+                "--predictions",
+                f"data/predictions/{run_name}",
+            ]
+            run(name, "--images", "data/images.h5", *arguments, *outs)
+        for kind in ("models", "predictions"):
+            of_run = folder / "data" / kind
+            shutil.copytree(of_run / "tiny-linear", of_run / "gone-linear")
         yield folder
 
 
-def classify(
-    monkeypatch: pytest.MonkeyPatch,
-    folder: Path,
-    run: str,
-    new: str = "new",
-    of: str | None = None,
-    **sections: Any,
-) -> list[dict[str, str]]:
-    """The rows of the table. of: the run whose predictions are given, if not `run`."""
-    arguments = ("--images", "images.h5", "--new", new, "--table", "table.tsv")
-    own = ("--model", f"models/{run}", "--predictions", f"predictions/{of or run}")
-    cases.run_stage(monkeypatch, folder, "classify", *arguments, *own, **{**SECTIONS, **sections})
-    with (folder / "table.tsv").open(encoding="utf-8", newline="") as file:
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command is started outside of the project."""
+    monkeypatch.chdir(tmp_path)
+
+
+def classify(folder: Path, run: str, new: str = "new", **sections: Any) -> list[dict[str, str]]:
+    """The rows of the table that the project in `folder` makes of its folder `new`."""
+    cases.write_project(folder, **{**SECTIONS, **sections})
+    table = Path("table.tsv")
+    cases.run_command(
+        "classify", run, str(folder / new), "-o", str(table), "--project", str(folder)
+    )
+    with table.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file, dialect="excel-tab"))
 
 
 @pytest.mark.parametrize("run", RUNS)
-def test_says_what_predict_says_of_the_same_pixels(
-    trained: Path, monkeypatch: pytest.MonkeyPatch, run: str
-) -> None:
-    rows = classify(monkeypatch, trained, run)
-    tune, val = (load_predictions(trained / f"predictions/{run}/{s}.h5") for s in ("tune", "val"))
+def test_says_what_predict_says_of_the_same_pixels(trained: Path, run: str) -> None:
+    rows = classify(trained, run)
+    tune, val = (
+        load_predictions(trained / f"data/predictions/{run}/{s}.h5") for s in ("tune", "val")
+    )
     on_tune, on_val = (softmax(found.logits[:, 0].astype(float), axis=1) for found in (tune, val))
     temperature = fit_temperature(on_tune, tune.examples.labels)
     scaled = softmax(np.log(on_val) / temperature, axis=1)
@@ -136,9 +149,9 @@ def test_says_what_predict_says_of_the_same_pixels(
 
 
 def test_a_zip_with_larger_and_with_damaged_images(
-    trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    trained: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    [first, *_] = classify(monkeypatch, trained, "tiny-linear")
+    [first, *_] = classify(trained, "tiny-linear")
     with zipfile.ZipFile(trained / "more.zip", "w") as archive:
         archive.write(trained / "new/00.png", "a/same.png")
         archive.writestr("a/broken.jpg", b"none")
@@ -146,21 +159,29 @@ def test_a_zip_with_larger_and_with_damaged_images(
         Image.new("RGB", (300, 200), "white").save(trained / "large.jpg")
         archive.write(trained / "large.jpg", "large.jpg")
     capsys.readouterr()
-    broken, same, large = classify(monkeypatch, trained, "tiny-linear", "more.zip")
-    assert "2 images classified, 1 can't be read" in capsys.readouterr().out
+    broken, same, large, notes = classify(trained, "tiny-linear", "more.zip")
+    assert "2 images are classified, 2 files are not: see `problem`" in capsys.readouterr().out
     assert broken["file"] == "a/broken.jpg"
     assert broken["problem"].startswith("not an image of a known format")
     assert broken["class"] == broken["probability"] == broken["candidates"] == ""
     assert {**same, "file": ""} == {**first, "file": ""}
     assert large["class"]
+    assert notes["file"] == "notes.txt"
+    assert notes["problem"].startswith("its name doesn't end as an image's does")
+    assert not notes["class"]
 
 
 @pytest.mark.parametrize(
     ("run", "new", "changes", "said"),
     [
-        ("tiny-liner", "new", {}, r"models/tiny-liner holds no trained model.*tiny-linear"),
-        ("tiny-linear", "nowhere", {}, r"--new: nowhere doesn't exist; name your folder or \.zip"),
-        ("tiny-linear", "cache", {}, "--new: cache holds no images"),
+        ("tiny-liner", "new", {}, r"has no trained run 'tiny-liner'; did you mean 'tiny-linear'\?"),
+        (
+            "tiny-linear",
+            "nowhere",
+            {},
+            r"FOLDER: .*nowhere doesn't exist; name your folder or \.zip",
+        ),
+        ("tiny-linear", "cache", {}, r"FOLDER: .*cache holds no images"),
         (
             "tiny-linear",
             "new",
@@ -177,36 +198,66 @@ def test_a_zip_with_larger_and_with_damaged_images(
 )
 def test_what_a_user_can_put_right(
     trained: Path,
-    monkeypatch: pytest.MonkeyPatch,
     run: str,
     new: str,
     changes: dict[str, Any],
     said: str,
 ) -> None:
-    (trained / "table.tsv").unlink(missing_ok=True)
     with pytest.raises(SystemExit, match=said):
-        classify(monkeypatch, trained, run, new, **changes)
-    assert not (trained / "table.tsv").exists()
+        classify(trained, run, new, **changes)
+    assert not Path("table.tsv").exists()
 
 
-def test_another_runs_predictions_are_refused(
-    trained: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with pytest.raises(SystemExit, match="the predictions are not this model's of these images"):
-        classify(monkeypatch, trained, "tiny-linear", of="small")
+def test_another_runs_predictions_are_refused(trained: Path) -> None:
+    mixed = trained / "data/models/small2"
+    shutil.copytree(trained / "data/models/small", mixed)
+    shutil.copytree(trained / "data/predictions/tiny-linear", trained / "data/predictions/small2")
+    with pytest.raises(
+        SystemExit, match="the stored predictions are not this model's for these images"
+    ):
+        classify(trained, "small2")
 
 
-def test_a_network_of_other_code(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with safe_open(trained / "models/small/model.safetensors", "numpy") as file:
+def test_a_network_of_other_code(trained: Path) -> None:
+    with safe_open(trained / "data/models/small/model.safetensors", "numpy") as file:
         metadata = file.metadata()
-    (trained / "models/other").mkdir()
-    path = trained / "models/other/model.safetensors"
+    (trained / "data/models/other").mkdir()
+    path = trained / "data/models/other/model.safetensors"
     path.write_bytes(save({"weight": np.zeros(3)}, metadata))
     with pytest.raises(SystemExit, match=r"other/model\.safetensors was saved by other code"):
-        classify(monkeypatch, trained, "other")
+        classify(trained, "other")
     path.write_bytes(save({"weight": np.zeros(3)}))
     with pytest.raises(SystemExit, match="is not a model of this version"):
-        classify(monkeypatch, trained, "other")
+        classify(trained, "other")
     path.write_bytes(b"none")
     with pytest.raises(SystemExit, match=r"can't be read .*; delete it and run"):
-        classify(monkeypatch, trained, "other")
+        classify(trained, "other")
+
+
+def test_a_run_by_its_folder_and_the_current_project(
+    trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = classify(trained, "tiny-linear")
+    folder = trained / "data/models/tiny-linear"
+    cases.run_command("classify", f"{folder}/", str(trained / "new"), "-o", "by_path.tsv")
+    assert Path("by_path.tsv").read_bytes() == Path("table.tsv").read_bytes()
+
+    monkeypatch.chdir(trained / "data")
+    cases.run_command("classify", "tiny-linear", "../new", "--out", "../here.tsv")
+    monkeypatch.chdir(trained)
+    cases.run_command("classify", "data/models/tiny-linear", "new", "--out", "relative.tsv")
+    assert (trained / "here.tsv").read_bytes() == (trained / "relative.tsv").read_bytes()
+    assert len((trained / "here.tsv").read_text().splitlines()) == len(expected) + 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["tiny-linear"], r"is not in a project .* name it with --project"),
+        (["./tiny-linear"], r"\./tiny-linear is not the folder of a run; give a path …/data/mod"),
+        (["data/models/x", "--project", "."], r"data/models/x is a path, which says its project"),
+    ],
+)
+def test_a_run_that_belongs_to_no_project(trained: Path, arguments: list[str], said: str) -> None:
+    with pytest.raises(SystemExit, match=said):
+        cases.run_command("classify", *arguments, str(trained / "new"), "-o", "table.tsv")

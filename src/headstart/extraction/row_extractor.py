@@ -12,7 +12,7 @@ from headstart.core.memory_limits import machine_memory, require_memory
 from headstart.runtime.runtimes import Runtime, check_runtime, start_runtime
 
 
-class Extractor(NamedTuple):
+class RowExtractor(NamedTuple):
     """name: of its bar. provenance: what determines its features (backbones.LoadedBackbone)."""
 
     name: str
@@ -33,7 +33,7 @@ def check(zoo: Mapping[str, Backbone], asked: Extract) -> None:
             doesn't fit the memory, or there is no such device. A line each.
     """
     # A GPU's memory is no limit: where it runs out, a batch is cut.
-    has = machine_memory() if resolve_device(asked.device, "extract").type == "cpu" else inf
+    has = machine_memory() if resolve_device(asked.device).type == "cpu" else inf
     problems = []
     for name, backbone in zoo.items():
         try:
@@ -47,7 +47,7 @@ def check(zoo: Mapping[str, Backbone], asked: Extract) -> None:
         raise UserError("\n".join(problems))
 
 
-def load_extractor(name: str, backbone: Backbone, asked: Extract) -> Extractor:
+def load_row_extractor(name: str, backbone: Backbone, asked: Extract) -> RowExtractor:
     """The backbone, loaded and put on its device.
 
     Raises:
@@ -55,4 +55,4 @@ def load_extractor(name: str, backbone: Backbone, asked: Extract) -> Extractor:
     """
     loaded = load_backbone(backbone)
     started = start_runtime(loaded, asked.device, asked.batch_size, backbone.precision)
-    return Extractor(name, started, loaded.provenance)
+    return RowExtractor(name, started, loaded.provenance)

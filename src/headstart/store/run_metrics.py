@@ -1,0 +1,46 @@
+"""The metrics of one run, as JSON: all of them, and the few that experiments are compared by."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from headstart.core.atomic_files import write_text
+from headstart.core.errors import UserError
+
+RunMetrics = dict[str, Any]
+"""{split: {"n": ..., "whole": {...}, "ten_crop": {...}}, "passes": ...} of one run.
+
+Of each split and protocol the metrics of headstart.metrics by name, with `<name>_interval`."""
+
+
+def primary_protocol(split: dict[str, Any]) -> str:
+    """The protocol that stands for a split: ten crops where there are ten, else the whole image."""
+    return "ten_crop" if "ten_crop" in split else "whole"
+
+
+def summarize_metrics(metrics: RunMetrics) -> dict[str, float]:
+    """Top-1, NLL and ECE of val under the primary protocol."""
+    val = metrics["val"]
+    return {name: val[primary_protocol(val)][name] for name in ("top1", "nll", "ece")}
+
+
+def write_metrics(path: Path, metrics: dict[str, Any]) -> None:
+    """`metrics` as indented JSON."""
+    write_text(path, json.dumps(metrics, indent=2) + "\n")
+
+
+def load_metrics(folder: Path, runs: list[str]) -> dict[str, RunMetrics]:
+    """The metrics of `runs` from `<run>/metrics.json` each; other runs' files are not read.
+
+    Raises:
+        UserError: there is no run, or one of them has no results yet.
+    """
+    if not runs:
+        raise UserError(
+            "no run is active; name at least one of zoo in extract.backbones and one of heads in "
+            "train_head.heads"
+        )
+    for run in runs:
+        if not (folder / run / "metrics.json").exists():
+            raise UserError(f"run {run} has no results in {folder / run}; `dvc repro` makes them")
+    return {run: json.loads((folder / run / "metrics.json").read_text("utf-8")) for run in runs}
