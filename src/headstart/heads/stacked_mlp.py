@@ -61,12 +61,12 @@ class StackedMLP:
         if self.buffer is None or len(self.buffer) < len(x):
             self.buffer = torch.empty(len(x), *bias.shape, device=bias.device)
         self.inputs = self._drop_out(x) if training else x
-        first_outputs = self.buffer[: len(x)]  # [B, M, out]
+        first_outputs = self.buffer[: len(x)]  # of the first layer, [B, M, out]
         with torch.no_grad():
             torch.addmm(
                 bias.flatten(), self.inputs, weight.flatten(0, 1).T, out=first_outputs.flatten(1)
             )
-        self.first_outputs = self.logits = first_outputs.detach().requires_grad_(training)
+        self.first = self.logits = first_outputs.detach().requires_grad_(training)
         with torch.set_grad_enabled(training):
             for weight, bias in zip(self.weights[1:], self.biases[1:], strict=True):
                 h = ACTIVATIONS[self.activation](self.logits)  # [B, M, in]
@@ -83,8 +83,8 @@ class StackedMLP:
             tensor.grad = None
         if len(self.weights) > 1:
             self.logits.backward(gradient)
-            assert self.first_outputs.grad is not None
-            gradient = self.first_outputs.grad
+            assert self.first.grad is not None
+            gradient = self.first.grad
         weight, bias = self.weights[0], self.biases[0]
         if weight.grad is None:
             weight.grad = torch.empty_like(weight)
