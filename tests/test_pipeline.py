@@ -168,8 +168,8 @@ EDITS = {
     "src/headstart/report/comparison.py": {"compare"},
     "src/headstart/report/tsne_figure.py": {"compare"},
     "src/headstart/report/conclusions.py": {"compare"},
-    "src/headstart/data/datasets/image_folder.py": {"prepare", "resize"},
-    "src/headstart/data/decoding.py": {"prepare", "resize"},
+    "src/headstart/data/datasets/image_folder.py": {"validate", "prepare", "resize"},
+    "src/headstart/data/decoding.py": {"validate", "prepare", "resize"},
 }
 """Files, and the stages that an edit of each runs again. tests/test_full_run.py asks DVC, too."""
 
