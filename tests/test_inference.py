@@ -49,7 +49,7 @@ def test_temperature_and_sets_are_those_of_the_whole_view(
     np.testing.assert_allclose([answer.probability for answer in answers], sure, rtol=1e-5)
     for answer, raw in zip(answers, softmax(scores.astype(np.float64), axis=1), strict=True):
         best = model.classes[raw.argmax()]
-        assert prediction.label == best
+        assert answer.label == best
         held = {model.classes[c] for c in np.flatnonzero(raw >= threshold)}
         assert set(answer.candidates) == held | {best}
 

@@ -112,12 +112,12 @@ def test_an_ensemble_is_no_run_with_a_model(tmp_path: Path) -> None:
 def test_bundle_names_the_entry_of_zoo(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from tests.training.test_backbone_export import trained
+    from tests.training.test_backbone_export import save_trained
 
     cases.write_project(tmp_path)
     for name in ("small", "other"):
         (tmp_path / "data/models" / name).mkdir(parents=True)
-    trained(tmp_path / "data/models/small/model.safetensors")
+    save_trained(tmp_path / "data/models/small/model.safetensors")
     (tmp_path / "data/models/other/head.safetensors").touch()
     monkeypatch.setattr("headstart.config.backbones.BUNDLED", tmp_path / "bundled")
     cases.run_command("bundle", "small", "--project", str(tmp_path))

@@ -14,8 +14,8 @@ from headstart.core.atomic_files import atomic_path, read_tsv, tsv_writer, write
 from headstart.core.errors import UserError
 from headstart.core.hdf5_files import create_hdf5
 from headstart.data.manifest import Manifest, save_manifest
-from headstart.evaluation.crop_accuracy import write_crop_accuracies
 from headstart.plotting import save_figure
+from headstart.store.crop_accuracies import write_crop_accuracies
 
 SIGNS = "'\"=+-@\t\r\n ＝0aé"
 CELLS = st.text(SIGNS, max_size=6) | st.text(st.characters(codec="utf-8"), max_size=6)

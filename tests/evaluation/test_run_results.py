@@ -8,6 +8,7 @@ import pytest
 from scipy.special import softmax
 from sklearn.metrics import accuracy_score, confusion_matrix, log_loss
 
+from headstart.core.atomic_files import read_tsv
 from headstart.core.errors import UserError
 from headstart.evaluation.run_results import (
     calibrate_run,

@@ -165,7 +165,7 @@ def test_the_loop_is_torch_s_own_schedule_average_and_losses(tmp_path):
     for step, epoch in enumerate(curve):
         warm = (step + 1) / 3 if step < 2 else (1 + cos(pi * (step - 2) / 4)) / 2
         sgd.param_groups[0]["lr"] = learning_rate * warm
-        logits = by_hand(data.input.eval_transform(data.train.pixels))
+        logits = by_hand(data.input_spec.eval_transform(data.train.pixels))
         loss = F.cross_entropy(logits, data.train.labels, label_smoothing=0.1)
         sgd.zero_grad()
         loss.backward()
@@ -179,7 +179,7 @@ def test_the_loop_is_torch_s_own_schedule_average_and_losses(tmp_path):
         assert epoch.train_loss == pytest.approx(loss.item(), rel=1e-4)
         right = logits.argmax(dim=1) == data.train.labels
         assert epoch.train_top1 == pytest.approx(right.float().mean().item())
-        x = data.input.eval_transform(data.tune.pixels).flatten(1)
+        x = data.input_spec.eval_transform(data.tune.pixels).flatten(1)
         logits = x @ averaged[0].T + averaged[1]
         loss = F.cross_entropy(logits, data.tune.labels, label_smoothing=0.1)
         assert epoch.tune_loss == pytest.approx(loss.item(), rel=1e-4)

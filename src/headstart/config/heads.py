@@ -91,7 +91,7 @@ class LogisticRegressionHead(WeightedHead):
     """scikit-learn's. c: inverse L2 strengths; tune chooses."""
 
     kind: Literal["logistic_regression"] = "logistic_regression"
-    c: list[Positive] = Field([0.0001, 0.001, 0.01], min_length=1)
+    c: list[Positive] = Field(default=[0.0001, 0.001, 0.01], min_length=1)
     max_iterations: PositiveInt = 1000
 
 
@@ -99,8 +99,8 @@ class NearestNeighborsHead(HeadSection):
     """k votes by cosine similarity, weighted by exp(similarity / temperature); tune chooses."""
 
     kind: Literal["nearest_neighbors"] = "nearest_neighbors"
-    k: list[PositiveInt] = Field([10, 20, 50, 100, 200], min_length=1)
-    temperature: list[Positive] = Field([0.07, 0.2], min_length=1)
+    k: list[PositiveInt] = Field(default=[10, 20, 50, 100, 200], min_length=1)
+    temperature: list[Positive] = Field(default=[0.07, 0.2], min_length=1)
 
 
 class RidgeHead(WeightedHead):
