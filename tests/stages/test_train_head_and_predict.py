@@ -99,7 +99,9 @@ def test_an_unknown_head_is_one_line(folder: Path, monkeypatch: pytest.MonkeyPat
         cases.run_stage(monkeypatch, folder, "train_head", *TRAIN, "liner")
 
 
-@pytest.mark.parametrize("modules", ["heads.head, headstart.features", "heads.fit"])
+@pytest.mark.parametrize(
+    "modules", ["heads.fitted_head, headstart.store.features", "heads.fitting"]
+)
 def test_predicting_and_heads_without_gradients_import_no_torch(modules: str):
     code = f"import sys, headstart.{modules}; print('torch' in sys.modules)"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
