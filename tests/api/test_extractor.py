@@ -284,7 +284,7 @@ def test_a_module_of_ones_own(tmp_path: Path, images: np.ndarray) -> None:
     assert module.training  # the caller's module is left as it was
     assert module.scale.requires_grad
     with torch.no_grad():
-        module.scale *= 2
+        module.scale.mul_(2)
     changed = hs.Extractor(module, **SIZES, cache=tmp_path, dtype="float32", device="cpu")
     assert changed.provenance != extractor.provenance
     np.testing.assert_allclose(changed(images[:5]).values[:, 0], 2 * values, rtol=1e-5)

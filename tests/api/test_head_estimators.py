@@ -106,9 +106,7 @@ def test_what_cannot_be_learned_from_is_said(
     extractor: hs.Extractor, train: ExtractedFeatures, images: np.ndarray
 ) -> None:
     head = hs.RidgeHead()
-    with pytest.raises(
-        hs.UserError, match=r"^train has no labels; give the extractor one"
-    ):
+    with pytest.raises(hs.UserError, match=r"^train has no labels; give the extractor one"):
         head.fit(extractor(images[:4]))
     with pytest.raises(hs.UserError, match=r"^tune has no labels"):
         head.fit(train, extractor(images[:4]))

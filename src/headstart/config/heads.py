@@ -81,7 +81,7 @@ class MLPHead(GradientHead):
     """hidden: the widths of the layers between features and scores."""
 
     kind: Literal["mlp"] = "mlp"
-    hidden: list[Width] = Field([1024], min_length=1)
+    hidden: list[Width] = Field(default=[1024], min_length=1)
     activation: Literal["relu", "tanh", "gelu"] = "relu"
     weight_decay: NotNegative = 0.001
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
@@ -91,7 +91,7 @@ class LogisticRegressionHead(WeightedHead):
     """scikit-learn's. c: inverse L2 strengths; tune chooses."""
 
     kind: Literal["logistic_regression"] = "logistic_regression"
-    c: list[Positive] = Field([0.0001, 0.001, 0.01], min_length=1)
+    c: list[Positive] = Field(default=[0.0001, 0.001, 0.01], min_length=1)
     max_iterations: PositiveInt = 1000
 
 
@@ -99,8 +99,8 @@ class NearestNeighborsHead(HeadSection):
     """k votes by cosine similarity, weighted by exp(similarity / temperature); tune chooses."""
 
     kind: Literal["nearest_neighbors"] = "nearest_neighbors"
-    k: list[PositiveInt] = Field([10, 20, 50, 100, 200], min_length=1)
-    temperature: list[Positive] = Field([0.07, 0.2], min_length=1)
+    k: list[PositiveInt] = Field(default=[10, 20, 50, 100, 200], min_length=1)
+    temperature: list[Positive] = Field(default=[0.07, 0.2], min_length=1)
 
 
 class RidgeHead(WeightedHead):
@@ -108,7 +108,7 @@ class RidgeHead(WeightedHead):
 
     kind: Literal["ridge"] = "ridge"
     strengths: list[Positive] = Field(
-        [1, 3, 10, 30, 100, 300, 1000, 3000, 10000, 30000, 100000], min_length=1
+        default=[1, 3, 10, 30, 100, 300, 1000, 3000, 10000, 30000, 100000], min_length=1
     )
 
 
@@ -117,7 +117,7 @@ class LDAHead(WeightedHead):
 
     kind: Literal["lda"] = "lda"
     shrinkages: list[Annotated[float, Field(gt=0, le=1)]] = Field(
-        [0.001, 0.01, 0.03, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9], min_length=1
+        default=[0.001, 0.01, 0.03, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9], min_length=1
     )
 
 
@@ -131,7 +131,7 @@ class SweepHead(Section):
     kind: Literal["sweep"] = "sweep"
     head: Annotated[LinearHead | MLPHead, Discriminator("kind")] = LinearHead()
     over: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(
-        {
+        default={
             "learning_rate": [0.0003, 0.001, 0.003, 0.01],
             "learning_rate_decay": [0.8, 0.9],
             "weight_decay": [0, 0.01, 0.03],
