@@ -18,6 +18,7 @@ from headstart.config import Backbone, Extract
 from headstart.config.standard_zoo import STANDARD_ZOO
 from headstart.data.decoding import decode
 from headstart.data.resizing import pixel_digest
+from headstart.extraction.extraction_stats import ExtractionStats
 from headstart.extraction.pipeline import extract_features
 from headstart.extraction.row_extractor import load_row_extractor
 from headstart.extraction.view_plan import ViewPlan
@@ -28,10 +29,21 @@ from tests.api.conftest import NAMES, patches
 from tests.pictures import encoded
 
 
+@pytest.fixture(scope="module")
+def shared_pixels() -> hs.Extractor:
+    """The backbone that computes nothing."""
+    return hs.Extractor("pixels", cache=None, device="cpu")
+
+
 @pytest.fixture
-def pixels(tmp_path: Path) -> hs.Extractor:
-    """The backbone that computes nothing, with a cache of its own."""
-    return hs.Extractor("pixels", cache=tmp_path / "cache", device="cpu")
+def pixels(
+    shared_pixels: hs.Extractor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> hs.Extractor:
+    """The same with a cache of its own, because starting one takes seconds."""
+    monkeypatch.setattr(shared_pixels, "cache", tmp_path / "cache")
+    monkeypatch.setattr(shared_pixels, "_feature_cache", None)
+    monkeypatch.setattr(shared_pixels, "stats", ExtractionStats())
+    return shared_pixels
 
 
 def stored_images(path: Path, images: np.ndarray, labels: np.ndarray, split: str) -> Images:
@@ -284,7 +296,7 @@ def test_a_module_of_ones_own(tmp_path: Path, images: np.ndarray) -> None:
     assert module.training  # the caller's module is left as it was
     assert module.scale.requires_grad
     with torch.no_grad():
-        module.scale *= 2
+        module.scale.mul_(2)
     changed = hs.Extractor(module, **SIZES, cache=tmp_path, dtype="float32", device="cpu")
     assert changed.provenance != extractor.provenance
     np.testing.assert_allclose(changed(images[:5]).values[:, 0], 2 * values, rtol=1e-5)

@@ -131,7 +131,7 @@ class SweepHead(Section):
     kind: Literal["sweep"] = "sweep"
     head: Annotated[LinearHead | MLPHead, Discriminator("kind")] = LinearHead()
     over: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(
-        {
+        default={
             "learning_rate": [0.0003, 0.001, 0.003, 0.01],
             "learning_rate_decay": [0.8, 0.9],
             "weight_decay": [0, 0.01, 0.03],
