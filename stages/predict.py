@@ -11,19 +11,19 @@ def predict(args: argparse.Namespace, _: Params) -> str:
     from headstart.store.features import open_features
     from headstart.store.predictions import Predictions, save_predictions
 
-    trained = load_head(args.model / HEAD_FILE)
+    head = load_head(args.model / HEAD_FILE)
     images = {}
     for split in ("tune", "val", "test"):
         path = args.features / f"{split}.h5"
         if split == "test" and not path.exists():
             continue
-        with open_features(path, memory_limit=0) as found:
-            logits = trained.logits(found)
-        scored = Predictions(logits, found.views, found.examples, trained.passes)
-        save_predictions(args.predictions / path.name, scored)
-        images[split] = len(found.examples)
+        with open_features(path, memory_limit=0) as features:
+            logits = head.logits(features)
+        predictions = Predictions(logits, features.views, features.examples, head.passes)
+        save_predictions(args.predictions / path.name, predictions)
+        images[split] = len(features.examples)
     counts = ", ".join(f"{count} {split}" for split, count in images.items())
-    return f"{args.predictions.name}: scored {counts} images for {len(trained.classes)} classes"
+    return f"{args.predictions.name}: scored {counts} images for {len(head.classes)} classes"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Decodes every image of the manifest and stores them square and of one size."""
+"""Decodes all images of the manifest and stores them as squares of one size."""
 
 from argparse import Namespace
 
@@ -13,16 +13,16 @@ def resize(args: Namespace, params: Params) -> str:
     from headstart.data.resizing import write_images
 
     set_up_pillow()
-    found = load_manifest(args.manifest)
+    manifest = load_manifest(args.manifest)
     side = write_images(
         args.images,
-        found,
+        manifest,
         datasets.load_dataset(params.dataset).read,
         params.resize.side,
         params.resize.fit,
         params.prepare.max_pixels,
     )
-    return f"stored {len(found.entries)} images of {side} x {side} px"
+    return f"stored {len(manifest.entries)} images of {side} x {side} px"
 
 
 if __name__ == "__main__":

@@ -136,8 +136,8 @@ def test_verify_deletes_damaged_parts_and_nothing_else(
     before = remaining(project)
     cache(project, "--verify")
     lines = capsys.readouterr().out.splitlines()
-    assert sum("needed, 2 parts, 1 of them damaged and deleted" in line for line in lines) == 1
-    assert sum("not needed, 1 parts" in line for line in lines) == 1
+    assert sum("needed, parts: 2, damaged and deleted: 1" in line for line in lines) == 1
+    assert sum("not needed, parts: 1, damaged and deleted: 0" in line for line in lines) == 1
     assert list(folder.glob("*.npy")) == [sound]
     assert remaining(project) == before
 

@@ -160,7 +160,10 @@ def test_a_zip_with_larger_and_with_damaged_images(
         archive.write(trained / "large.jpg", "large.jpg")
     capsys.readouterr()
     broken, same, large, notes = classify(trained, "tiny-linear", "more.zip")
-    assert "2 images are classified, 2 files are not: see `problem`" in capsys.readouterr().out
+    assert (
+        "classified images: 2; files without a class: 2, see the column `problem`"
+        in capsys.readouterr().out
+    )
     assert broken["file"] == "a/broken.jpg"
     assert broken["problem"].startswith("not an image of a known format")
     assert broken["class"] == broken["probability"] == broken["candidates"] == ""

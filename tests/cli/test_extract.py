@@ -39,7 +39,7 @@ def test_a_row_per_image_with_its_label_and_its_features(
     assert main(["extract", str(images), *BUNDLED]) == 0
     shown = capsys.readouterr()
     assert shown.out == (
-        "out.parquet: 7 images with 2048 features each, float16; 0 images can't be read\n"
+        "out.parquet: 7 images with 2048 features each, float16; unreadable images: 0\n"
     )
     assert "left out" not in shown.err
     table = pq.read_table("out.parquet")
@@ -67,7 +67,7 @@ def test_images_that_cannot_be_read_are_listed_and_left_out(
     (images / "notes.txt").write_bytes(b"none")
     assert main(["extract", str(images), *BUNDLED, "--dtype", "float32"]) == 0
     shown = capsys.readouterr()
-    assert shown.out.endswith("7 images with 2048 features each, float32; 1 images can't be read\n")
+    assert shown.out.endswith("7 images with 2048 features each, float32; unreadable images: 1\n")
     assert "left out because they can't be read:\n  dog/1.png: not an image of a kn" in shown.err
     table = pq.read_table("out.parquet")
     assert table.num_rows == 7

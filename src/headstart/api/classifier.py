@@ -97,12 +97,10 @@ class Classifier:
         tune: its labels index the head's classes. For a protocol whose views it lacks, the
         temperature is that of the whole image.
         """
-        temperatures = {"whole": head.temperature}
-        classifier = cls(head, tune.extractor, temperatures, tune.numeric_labels)
+        classifier = cls(head, tune.extractor, {}, tune.numeric_labels)
         for protocol, probabilities in classifier._protocols(tune).items():
-            if protocol != "whole":  # the head's own was fitted in the same way
-                temperature = fit_temperature(probabilities, tune.examples.labels)
-                temperatures[protocol] = temperature
+            temperature = fit_temperature(probabilities, tune.examples.labels)
+            classifier.temperatures[protocol] = temperature
         return classifier
 
     @property

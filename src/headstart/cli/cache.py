@@ -56,4 +56,4 @@ def _verification(outcome: tuple[int, int] | None) -> str:
     if outcome is None:
         return "not verified: in use by a running stage"
     parts, damaged = outcome
-    return f"{parts} parts, {damaged} of them damaged and deleted" if damaged else f"{parts} parts"
+    return f"parts: {parts}, damaged and deleted: {damaged}"

@@ -72,5 +72,7 @@ def run(args: argparse.Namespace) -> str:
                 cells = [label.id, label.name, f"{probability:.4f}"] if label else ["", "", ""]
                 others = "; ".join(candidate.id for candidate in candidates)
                 table.writerow([file, *cells, others, problem])
-    unclassified = f", {problems} files are not: see `problem`" if problems else ""
-    return f"{args.out}: {len(names) - problems} images are classified{unclassified}"
+    return (
+        f"{args.out}: classified images: {len(names) - problems}; files without a class: {problems}"
+        + (", see the column `problem`" if problems else "")
+    )

@@ -130,7 +130,7 @@ def run(args: argparse.Namespace) -> str:
         print(f"left out because they can't be read:\n{listed}", file=sys.stderr)
     return (
         f"{args.out}: {count} images with {extractor.width} features each, {args.dtype}; "
-        f"{len(problems)} images can't be read"
+        f"unreadable images: {len(problems)}"
     )
 
 

@@ -81,7 +81,7 @@ class MLPHead(GradientHead):
     """hidden: the widths of the layers between features and scores."""
 
     kind: Literal["mlp"] = "mlp"
-    hidden: list[Width] = Field([1024], min_length=1)
+    hidden: list[Width] = Field(default=[1024], min_length=1)
     activation: Literal["relu", "tanh", "gelu"] = "relu"
     weight_decay: NotNegative = 0.001
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
@@ -108,7 +108,7 @@ class RidgeHead(WeightedHead):
 
     kind: Literal["ridge"] = "ridge"
     strengths: list[Positive] = Field(
-        [1, 3, 10, 30, 100, 300, 1000, 3000, 10000, 30000, 100000], min_length=1
+        default=[1, 3, 10, 30, 100, 300, 1000, 3000, 10000, 30000, 100000], min_length=1
     )
 
 
@@ -117,7 +117,7 @@ class LDAHead(WeightedHead):
 
     kind: Literal["lda"] = "lda"
     shrinkages: list[Annotated[float, Field(gt=0, le=1)]] = Field(
-        [0.001, 0.01, 0.03, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9], min_length=1
+        default=[0.001, 0.01, 0.03, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9], min_length=1
     )
 
 
