@@ -91,8 +91,22 @@ def test_the_paths_of_a_project_are_those_of_the_pipeline() -> None:
     stages = yaml.safe_load((cases.ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
     outs = [str(out) for stage in stages.values() for out in stage["outs"]]
     assert str(project_folder.IMAGES) in outs
-    for folder in (project_folder.FEATURES, project_folder.MODELS, project_folder.PREDICTIONS):
+    for folder in (
+        project_folder.FEATURES,
+        project_folder.MODELS,
+        project_folder.PREDICTIONS,
+        project_folder.ENSEMBLES,
+    ):
         assert any(out.startswith(f"{folder}/${{") for out in outs)
+
+
+def test_an_ensemble_is_no_run_with_a_model(tmp_path: Path) -> None:
+    cases.write_project(tmp_path)
+    (tmp_path / "data/ensembles/mean").mkdir(parents=True)
+    with pytest.raises(UserError, match="'mean' is an ensemble; name one of the runs"):
+        project_folder.find_run("mean", tmp_path)
+    with pytest.raises(UserError, match="has no trained run 'men'; there is none yet; `dvc repro`"):
+        project_folder.find_run("men", tmp_path)
 
 
 def test_bundle_names_the_entry_of_zoo(

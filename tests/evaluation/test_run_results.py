@@ -8,7 +8,6 @@ import pytest
 from scipy.special import softmax
 from sklearn.metrics import accuracy_score, confusion_matrix, log_loss
 
-from headstart.core.atomic_files import read_tsv
 from headstart.core.errors import UserError
 from headstart.evaluation.run_results import (
     calibrate_run,
@@ -54,7 +53,12 @@ def test_one_view_and_ten_crops_against_scikit_learn(tmp_path: Path):
         assert low < one["top1"] < high
     assert found["val"]["n"] == 60
     assert found["tune"]["n"] == 40
-    assert set(found["tune"]["ten_crop"]) == {"top1", "nll"}
+    labels = splits["tune"].examples.labels
+    for look, p in protocol_probabilities(splits["tune"]).items():
+        assert found["tune"][look] == {
+            "top1": pytest.approx(accuracy_score(labels, p.argmax(1)), abs=1e-5),
+            "nll": pytest.approx(log_loss(labels, p, labels=range(4)), abs=1e-5),
+        }
     assert found["passes"] == splits["val"].passes
 
 
@@ -162,14 +166,23 @@ def test_a_class_without_images_has_no_accuracy(tmp_path: Path):
     write_per_class(tmp_path / "per_class.tsv", replace(val, examples=absent), 0.95)
     rows = read(tmp_path / "per_class.tsv")
     assert len(rows) == 4
-    assert [row["top1"] for row in rows if row["n"] == "0"] == [""] * 3
+    assert [row["n"] for row in rows] == ["8", "0", "0", "0"]
+    nothing = {"low": "", "high": "", "confused_with": "", "confused_name": "", "times": "0"}
+    for row in rows[1:]:
+        assert {key: row[key] for key in row if key not in ("id", "name", "n")} == {
+            "top1": "",
+            **nothing,
+        }
 
 
 def test_classes_of_equal_accuracy_stay_in_their_order(tmp_path: Path):
     val = cases.predictions(120, classes=40, skill=100.0)
+    odd = val.examples.labels % 2 == 1
+    val.logits[odd] = np.roll(val.logits[odd], 1, axis=2)
     write_per_class(tmp_path / "per_class.tsv", val, 0.95)
     ids = [row["id"] for row in read(tmp_path / "per_class.tsv")]
-    assert ids == [label.id for label in val.examples.classes]
+    in_order = [label.id for label in val.examples.classes]
+    assert ids == in_order[1::2] + in_order[::2]
 
 
 def test_confusions_are_the_errors_of_scikit_learn_s_matrix_most_frequent_first(tmp_path: Path):
@@ -257,11 +270,12 @@ def test_challenge_file_has_the_challenges_format(tmp_path: Path):
 
 
 def test_challenge_file_keeps_equal_file_names_apart(tmp_path: Path):
-    test = cases.predictions(2, split="test", labeled=False)
-    test = replace(test, examples=replace(test.examples, ids=["test/a/1.png", "test/b/1.png"]))
+    test = cases.predictions(3, split="test", labeled=False)
+    ids = ["test/a/1.png", "test/b/1.png", "test/b/2.png"]
+    test = replace(test, examples=replace(test.examples, ids=ids))
     write_challenge(tmp_path / "test_predictions.txt", test)
     lines = (tmp_path / "test_predictions.txt").read_text().splitlines()
-    assert [line.split()[0] for line in lines] == ["test/a/1.png", "test/b/1.png"]
+    assert [line.split()[0] for line in lines] == ids
 
 
 def test_names_like_formulas_and_with_line_ends_are_compared_as_they_are(tmp_path: Path):

@@ -1,6 +1,7 @@
 """The row cache: what went in comes out, whatever happened in between."""
 
 import errno
+import os
 from pathlib import Path
 
 import numpy as np
@@ -142,6 +143,21 @@ def test_where_caches_lie(monkeypatch: pytest.MonkeyPatch) -> None:
     assert cache_root() == Path("/project/.cache/headstart")
     monkeypatch.setenv("HEADSTART_CACHE", "/fast")
     assert cache_root() == Path("/fast")
+
+
+def test_a_part_is_synced_whole_before_it_bears_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced = []
+
+    def sync(descriptor: int) -> None:
+        assert not list(tmp_path.glob("*.npy"))
+        synced.append(os.fstat(descriptor).st_size)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    opened(tmp_path).add(keys([1, 2]), rows([1, 2]))
+    [part] = tmp_path.glob("*.npy")
+    assert synced == [part.stat().st_size]
 
 
 def test_a_full_disk_is_said_and_costs_nothing_that_was_cached(

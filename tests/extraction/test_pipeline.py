@@ -94,11 +94,19 @@ def files(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
-def test_every_row_is_its_images_view_in_the_splits_order(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("block", "part"), [(256, 1024), (4, 1024), (4, 10)])
+def test_every_row_is_its_images_view_in_the_splits_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int, part: int
+) -> None:
+    monkeypatch.setattr("headstart.extraction.view_plan.BLOCK", block)
+    monkeypatch.setattr("headstart.extraction.pipeline.PART_ROWS", part)
     numbers = list(range(30))
     images = dataset(tmp_path / "i.h5", numbers, ["train", "val", "tune"] * 10)
     counts = run(images, tmp_path / "f", ViewPlan(ten_crop=True, augmented_views=2))
     assert counts.computed == counts.wanted == 10 * 3 + 20 * 10
+    parts = [np.load(path) for path in (tmp_path / "cache").rglob("*.npy")]
+    assert sum(map(len, parts)) == counts.computed
+    assert max(map(len, parts)) < part + Averages.batch_size
 
     for split in ("train", "val", "tune"):
         found = load_features(tmp_path / "f" / f"{split}.h5")
@@ -167,13 +175,14 @@ def test_one_images_rows_do_not_depend_on_the_others(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("new_views", [0, 1])
 def test_the_canary_finds_a_change_that_the_address_does_not_cover(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], new_views: int
 ) -> None:
     images = dataset(tmp_path / "i.h5", list(range(20)), ["train"] * 20)
     run(images, tmp_path / "f")
-    counts = run(images, tmp_path / "f", factor=1.1)
-    assert counts.computed == 20
+    counts = run(images, tmp_path / "f", ViewPlan(True, new_views), factor=1.1)
+    assert counts.computed == 20 * (1 + new_views)
     assert "the cache of 20 rows is dropped" in capsys.readouterr().out
     expected = 1.1 * Averages().rows(images.pixels[:8])
     found = load_features(tmp_path / "f" / "train.h5").values[:8, 0]

@@ -7,6 +7,7 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
+from headstart import config
 from headstart.core.errors import UserError
 from headstart.heads import fitted_head
 from headstart.heads.fitted_head import FittedHead, Standardization, load_head, save_head
@@ -41,12 +42,23 @@ def test_logits_dont_depend_on_the_block_size(trained: FittedHead, monkeypatch: 
     np.testing.assert_allclose(trained.logits(features), in_one, rtol=1e-5, atol=1e-5)
 
 
-def test_a_saved_head_loads_and_saves_unchanged(trained: FittedHead, tmp_path: Path):
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        blobs.linear(),
+        blobs.recipe("mlp", hidden=[8, 6], activation="tanh", dropout=0.0),
+        blobs.recipe("nearest_neighbors", k=[5], temperature=[0.1]),
+    ],
+)
+def test_a_file_brings_back_the_same_head_and_the_same_bytes(recipe: config.Head, tmp_path: Path):
+    trained = fit_head(recipe, blobs.features(), blobs.features(40, split="tune")).head
     save_head(tmp_path / "model" / "head.safetensors", trained)
     loaded = load_head(tmp_path / "model" / "head.safetensors")
     features = blobs.features(20, split="val")
     np.testing.assert_array_equal(loaded.logits(features), trained.logits(features))
     assert loaded.classes == trained.classes
+    assert loaded.provenance == trained.provenance
+    assert loaded.passes == trained.passes
     save_head(tmp_path / "again.safetensors", loaded)
     again = (tmp_path / "again.safetensors").read_bytes()
     assert again == (tmp_path / "model" / "head.safetensors").read_bytes()
@@ -93,9 +105,10 @@ def test_other_files_are_refused(tmp_path: Path):
     path.write_bytes(b"not a head")
     with pytest.raises(UserError, match="can't be read"):
         load_head(path)
-    save_file({"weight": np.zeros(3, np.float32)}, path)
-    with pytest.raises(UserError, match="not a head of this version"):
-        load_head(path)
+    for about in ({}, {"kind": "affine"}, {"kind": "unknown", "passes": 3}):
+        save_file({"weight": np.zeros(3, np.float32)}, path, {"head": json.dumps(about)})
+        with pytest.raises(UserError, match="not a head of this version"):
+            load_head(path)
 
 
 def test_a_head_of_before_that_holds_a_temperature_is_refused(trained: FittedHead, tmp_path: Path):
@@ -114,6 +127,7 @@ def test_standardization_is_numpys(rows: int, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(fitted_head, "BLOCK_ROWS", rows)
     features = blobs.features(101, views=3, dtype=np.float32)
     features.values[:, :, 2] = 0.3  # constant, so it isn't scaled
+    features.values[:, :, 3] *= 1e-4  # small, and not constant
     standardization = Standardization.from_features(features)
     flat = features.values.reshape(-1, 16).astype(np.float64)
     std = flat.std(axis=0)

@@ -2,7 +2,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -42,6 +44,20 @@ def test_passes_count_the_features_used(train_views: str, passes: int):
     two = {"concatenation": [{"weights": "a"}, {"weights": "b"}]}
     train, tune = (replace(features, provenance=two) for features in (train, tune))
     assert fit_head(recipe, train, tune).head.passes == 2 * passes
+
+
+def test_the_temperature_is_the_one_that_tune_likes_best():
+    tune = blobs.features(200, views=2, split="tune", distance=0.4)
+    recipe = blobs.recipe("lda", shrinkages=[0.01])  # of few images, so too sure
+    head = fit_head(recipe, blobs.features(60, distance=0.4), tune).head
+    logits = head.logits(tune)[:, 0].astype(np.float64)
+
+    def loss(temperature: float) -> float:
+        return log_loss(tune.examples.labels, softmax(logits / temperature, axis=1))
+
+    best = loss(head.temperature)
+    assert best < min(loss(head.temperature * 1.02), loss(head.temperature / 1.02))
+    assert best < loss(1.0) - 1e-3
 
 
 def test_a_class_without_training_images_is_named():

@@ -83,6 +83,7 @@ def test_training_is_torchs_own_adam_loss_and_decay():
 
     x = torch.from_numpy(tune.values[:, 0]).float()
     labels = torch.from_numpy(tune.examples.labels)
+    assert [epoch.epoch for epoch in fitted.curve] == [1, 2, 3]
     assert fitted.curve[-1].tune_loss == pytest.approx(loss_of(layer(x), labels).item(), rel=1e-3)
     assert fitted.curve[-1].tune_top1 == pytest.approx(
         (layer(x).argmax(1) == labels).float().mean().item()
@@ -196,6 +197,15 @@ def test_an_mlp_learns_what_no_linear_head_can():
     mlp = fit_head(blobs.recipe("mlp", hidden=[16], epochs=20, dropout=0.0), train, tune)
     assert linear.score.top1 < 0.7
     assert mlp.score.top1 > 0.95
+
+
+def test_hidden_layers_start_as_he_has_it_and_the_last_at_zero():
+    network = StackedMLP(2, [400, 300, 3], "relu", 0.0, 0, torch.device("cpu"))
+    hidden, last = network.weights
+    assert hidden.std().item() == pytest.approx((2 / 400) ** 0.5, rel=0.02)
+    assert torch.equal(hidden[0], hidden[1])
+    assert not last.any()
+    assert not any(bias.any() for bias in network.biases)
 
 
 def test_the_seed_determines_the_head():

@@ -1,13 +1,17 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from pydantic import ValidationError
+from scipy.special import softmax
+from sklearn.metrics import accuracy_score, log_loss
 
 from headstart.heads import hyperparameter_sweep
-from headstart.heads.candidate_selection import FitContext, best_candidate
+from headstart.heads.candidate_selection import Candidate, FitContext, best_candidate, score_models
 from headstart.heads.fitted_head import Standardization
 from headstart.heads.fitting import fit_head
+from headstart.heads.head_models import Affine
 from headstart.heads.hyperparameter_sweep import fit_sweep, sweep_points
 from headstart.report.tuning_figure import draw_tuning
 from headstart.store.tuning_results import Score, load_tuning_results, write_tuning_results
@@ -55,12 +59,21 @@ def test_every_point_equals_a_separate_run(kind: str, fixed: dict, over: dict):
 def test_many_points_are_trained_in_several_stacks(monkeypatch: pytest.MonkeyPatch):
     recipe = blobs.sweep(blobs.linear(epochs=1), {"learning_rate": [0.1, 0.2, 0.3, 0.4, 0.5]})
     at_once = fit_sweep(recipe, CONTEXT)
+    stack_sizes = []
+
+    def train(recipes: list[Any], context: FitContext) -> list[Candidate]:
+        stack_sizes.append(len(recipes))
+        return train_stacked(recipes, context)
+
+    train_stacked = hyperparameter_sweep.train_stacked
+    monkeypatch.setattr(hyperparameter_sweep, "train_stacked", train)
     monkeypatch.setattr(hyperparameter_sweep, "MAX_STACKED_MODELS", 2)
     for whole, part in zip(at_once, fit_sweep(recipe, CONTEXT), strict=True):
         assert whole.settings == part.settings
         np.testing.assert_allclose(
             whole.model.tensors()["weight"], part.model.tensors()["weight"], rtol=1e-4, atol=1e-6
         )
+    assert stack_sizes == [2, 2, 1]
 
 
 def test_a_sample_is_part_of_the_grid_and_depends_on_the_seed():
@@ -97,6 +110,20 @@ def test_tune_chooses_and_a_diverged_point_does_not_matter(tmp_path: Path):
     np.testing.assert_allclose(read.scores, fitted.surface.scores, rtol=1e-5)
     draw_tuning(tmp_path / "tuning.svg", read)
     assert ">weight_decay<" in (tmp_path / "tuning.svg").read_text()
+
+
+def test_a_score_is_scikit_learn_s_and_none_where_a_weight_is_not_finite():
+    rng = np.random.default_rng(0)
+    weight, bias = (rng.normal(size=size).astype(np.float32) for size in ((3, TUNE.width), 3))
+    broken = weight.copy()
+    broken[1, 2] = np.nan
+    models = [Affine(weight, bias), Affine(broken, bias)]
+    found, none = score_models(models, TUNE, Standardization.identity(TUNE.width))
+    logits = TUNE.values[:, 0].astype(np.float32) @ weight.T + bias
+    labels = TUNE.examples.labels
+    assert found.top1 == accuracy_score(labels, logits.argmax(1))
+    assert found.nll == pytest.approx(log_loss(labels, softmax(logits, axis=1)), rel=1e-4)
+    assert np.isnan(none).all()
 
 
 def test_equal_accuracies_are_ordered_by_likelihood():

@@ -118,6 +118,23 @@ def test_computing_in_the_subspace_of_few_rows_is_exact(
     assert matrix_sizes == [len(x)]
 
 
+def test_lda_of_one_image_a_class_is_the_nearest_one_at_the_scale_of_all_images():
+    train = blobs.features(4, width=24, dtype=np.float32)
+    made = FitContext(train, task(False).tune, Standardization.identity(24), "cpu")
+    images, _ = rows(train, made.standardization)
+    test, _ = rows(made.tune, made.standardization)
+    squares = ((test[:, None] - images) ** 2).sum(axis=2)
+    expected = -squares / (2 * images.var(axis=0).mean())
+    for candidate in fit_lda(blobs.recipe("lda", shrinkages=[0.01, 1]), made):
+        found = candidate.model(test.astype(np.float32))
+        np.testing.assert_allclose(
+            found - found.mean(axis=1, keepdims=True),
+            expected - expected.mean(axis=1, keepdims=True),
+            rtol=1e-3,
+            atol=1e-2,
+        )
+
+
 def test_balanced_lda_has_equal_priors():
     context = make_context(True)
     [plain], [balanced] = (

@@ -110,7 +110,7 @@ def test_what_was_trained_is_written_again_and_only_what_is_damaged_trained_agai
 
 
 def test_a_change_of_snapshots_gives_what_a_first_run_gives(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     def outputs(cache: str, most: int) -> dict[str, bytes]:
         top1 = iter([0.1, 0.3, 0.5, 0.4])
@@ -131,6 +131,7 @@ def test_a_change_of_snapshots_gives_what_a_first_run_gives(
         return {str(path.relative_to(folder)): path.read_bytes() for path in found}
 
     many = outputs("cache", 20)
+    assert capsys.readouterr().out == "small: 50.0% of tune right after epoch 3, the best\n"
     assert "model/snapshot_02.safetensors" in many
     fewer = outputs("cache", 2)
     assert fewer == outputs("empty", 2)

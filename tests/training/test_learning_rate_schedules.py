@@ -48,6 +48,11 @@ def test_plateau_waits_for_its_patience():
     assert step_rates[::STEPS] == pytest.approx([1, 1, 1, 0.1])
 
 
+def test_the_smallest_rise_is_no_plateau():
+    chosen = config.PlateauDecay(name="plateau", factor=0.1, patience=0)
+    assert rates(chosen, accuracies=(0.5, 0.50001, 0.50002, 0.50003)) == [1] * (STEPS * EPOCHS)
+
+
 def test_cosine_rises_and_ends_near_zero():
     step_rates = rates(config.Cosine(name="cosine", warmup_epochs=1))
     assert step_rates[:STEPS] == pytest.approx([(t + 1) / (STEPS + 1) for t in range(STEPS)])

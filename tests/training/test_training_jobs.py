@@ -14,7 +14,7 @@ from headstart import config
 from headstart.store.examples import ClassLabel
 from headstart.store.images import Images
 from headstart.training.image_transforms import InputSpec
-from headstart.training.training_jobs import TrainingJob, job_fingerprint
+from headstart.training.training_jobs import TrainingJob, job_fingerprint, read_pixels
 from headstart.training.training_loop import ImageTensors, TrainingTask
 from tests import cases
 
@@ -132,3 +132,16 @@ def test_what_determines_the_result_changes_the_fingerprint(
 def test_anything_else_leaves_the_fingerprint(job: TrainingJob, images: Images, change: str):
     before = job_fingerprint(job, images)
     assert job_fingerprint(IRRELEVANT[change](job, images), images) == before
+
+
+@pytest.mark.parametrize("block", [1024, 5])
+def test_pixels_are_those_of_the_rows_whatever_is_read_at_once(
+    images: Images, monkeypatch: pytest.MonkeyPatch, block: int
+):
+    monkeypatch.setattr("headstart.training.training_jobs.BLOCK", block)
+    numbers = np.arange(len(SPLITS), dtype=np.uint8)
+    images.pixels[:] = numbers[:, None, None, None]
+    rows = np.array([0, 3, 4, 5, 12])
+    found = read_pixels(images, rows, 8)
+    assert found.shape == (5, 8, 8, 3)
+    assert (found == torch.from_numpy(rows)[:, None, None, None]).all()

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from itertools import combinations
+from math import cos, pi
 from textwrap import dedent
 from typing import Any
 
@@ -133,6 +134,61 @@ def test_it_learns_and_another_seed_gives_another_curve(tmp_path):
     assert curve[-1].tune_top1 > 0.9
     chosen = chosen.model_copy(update={"seed": 1})
     assert train_network(network(), chosen, task(), tmp_path / "1", CPU).curve != curve
+
+
+@pytest.mark.usefixtures("in_float32")
+def test_the_loop_is_torch_s_own_schedule_average_and_losses(tmp_path):
+    """By hand, with all of train in each batch: its order doesn't matter then."""
+    epochs, learning_rate, momentum = 6, 0.05, 0.9
+    chosen = Recipe(
+        epochs=epochs,
+        batch_size=100,
+        optimizer=config.SGD(name="sgd", learning_rate=learning_rate, momentum=momentum),
+        schedule=config.Cosine(name="cosine", warmup_epochs=2),
+        label_smoothing=0.1,
+        ema=0.3,
+    )
+
+    def plain() -> nn.Sequential:
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Flatten(), nn.Linear(12 * 12 * 3, 4))
+
+    data = task()
+    trained = plain()
+    curve = train_network(trained, chosen, data, tmp_path, CPU).curve
+
+    by_hand = plain()
+    weights = list(by_hand.parameters())
+    averaged = [weight.detach().clone() for weight in weights]
+    sgd = torch.optim.SGD(weights, learning_rate, momentum=momentum, nesterov=True)
+    kept, best = averaged, -1.0
+    for step, epoch in enumerate(curve):
+        warm = (step + 1) / 3 if step < 2 else (1 + cos(pi * (step - 2) / 4)) / 2
+        sgd.param_groups[0]["lr"] = learning_rate * warm
+        logits = by_hand(data.input.eval_transform(data.train.pixels))
+        loss = F.cross_entropy(logits, data.train.labels, label_smoothing=0.1)
+        sgd.zero_grad()
+        loss.backward()
+        sgd.step()
+        # The first average is the weights after the first step.
+        decay = min(0.3, (1 + step) / (10 + step)) if step else 0.0
+        averaged = [
+            decay * mean + (1 - decay) * weight.detach()
+            for mean, weight in zip(averaged, weights, strict=True)
+        ]
+        assert epoch.train_loss == pytest.approx(loss.item(), rel=1e-4)
+        right = logits.argmax(dim=1) == data.train.labels
+        assert epoch.train_top1 == pytest.approx(right.float().mean().item())
+        x = data.input.eval_transform(data.tune.pixels).flatten(1)
+        logits = x @ averaged[0].T + averaged[1]
+        loss = F.cross_entropy(logits, data.tune.labels, label_smoothing=0.1)
+        assert epoch.tune_loss == pytest.approx(loss.item(), rel=1e-4)
+        top1 = (logits.argmax(dim=1) == data.tune.labels).float().mean().item()
+        assert epoch.tune_top1 == pytest.approx(top1)
+        if top1 > best:
+            kept, best = averaged, top1
+    for ours, theirs in zip(trained.parameters(), kept, strict=True):
+        torch.testing.assert_close(ours.detach(), theirs, rtol=1e-4, atol=1e-6)
 
 
 def test_snapshots_are_the_epochs_that_were_best_so_far(tmp_path):

@@ -15,6 +15,7 @@ IMAGES = Path("data/images.h5")
 FEATURES = Path("data/features")
 MODELS = Path("data/models")
 PREDICTIONS = Path("data/predictions")
+ENSEMBLES = Path("data/ensembles")
 """Where the pipeline's outputs lie in a project's folder, as dvc.yaml has them."""
 
 RUN_HELP = (
@@ -90,6 +91,8 @@ def find_run(run: str, project: Path | None) -> tuple[Path, str]:
     else:
         root, name = require_project(project), run
     runs = {file.parent.name for file in (root / MODELS).glob("*/*.safetensors")}
+    if (root / ENSEMBLES / name).is_dir():
+        raise UserError(f"'{name}' is an ensemble; name one of the runs that it consists of")
     if name not in runs:
         near = did_you_mean(name, runs) if runs else "there is none yet; `dvc repro` trains some"
         raise UserError(f"{root} has no trained run '{name}'; {near}")
