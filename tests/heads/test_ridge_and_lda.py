@@ -120,7 +120,7 @@ def test_computing_in_the_subspace_of_few_rows_is_exact(
 
 def test_lda_of_one_image_a_class_is_the_nearest_one_at_the_scale_of_all_images():
     train = blobs.features(4, width=24, dtype=np.float32)
-    made = FitContext(train, task(False).tune, Standardization.identity(24), "cpu")
+    made = FitContext(train, make_context(False).tune, Standardization.identity(24), "cpu")
     images, _ = rows(train, made.standardization)
     test, _ = rows(made.tune, made.standardization)
     squares = ((test[:, None] - images) ** 2).sum(axis=2)
