@@ -343,8 +343,8 @@ class Dictionary(Small):
         (Small(), {}, r"Small doesn't say what it takes; give its input_size.*mean and std"),
         (Small(), {**SIZES, "weights": "none"}, "a module has its weights"),
         (Unexportable(), SIZES, r"Unexportable can't be exported by torch\.export"),
-        (Dictionary(), SIZES, r"the network gives a dict, not a tensor \[B, D\]"),
-        (nn.Identity(), SIZES, r"the network gives \[3, 64, 64\] an image, not one vector"),
+        (Dictionary(), SIZES, r"the network returns a dict, not a tensor \[B, D\]"),
+        (nn.Identity(), SIZES, r"the network returns \[3, 64, 64\] per image, not one vector"),
     ],
 )
 def test_what_is_no_extractor_is_said(

@@ -20,7 +20,7 @@ from headstart.training.training_jobs import activation_bytes
 from tests.heads import blobs
 
 TRAIN, TUNE = blobs.features(40), blobs.features(20, split="tune")
-TASK = FitContext(TRAIN, TUNE, Standardization.from_features(TRAIN), "cpu")
+CONTEXT = FitContext(TRAIN, TUNE, Standardization.from_features(TRAIN), "cpu")
 
 
 def test_the_estimate_for_heads_is_the_size_of_their_tensors() -> None:
@@ -58,9 +58,9 @@ def test_a_refusal_names_the_key_the_estimate_and_the_available_memory() -> None
 
 def test_a_head_that_does_not_fit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(devices, "machine_memory", lambda: 10**6)
-    fit_gradient_head(blobs.recipe("mlp", hidden=[8], epochs=1), TASK)
+    fit_gradient_head(blobs.recipe("mlp", hidden=[8], epochs=1), CONTEXT)
     with pytest.raises(UserError, match=r"^hidden, batch_size: 1 heads.* \[16, 30000, 4\] numbers"):
-        fit_gradient_head(blobs.recipe("mlp", hidden=[30_000]), TASK)
+        fit_gradient_head(blobs.recipe("mlp", hidden=[30_000]), CONTEXT)
 
 
 def test_a_sweep_whose_last_heads_do_not_fit_trains_none(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,7 +69,7 @@ def test_a_sweep_whose_last_heads_do_not_fit_trains_none(monkeypatch: pytest.Mon
     head = blobs.recipe("mlp", hidden=[8])
     over = {"hidden": [[8], [4000]], "learning_rate": [0.1, 0.2]}
     with pytest.raises(UserError, match=r"2 heads at once, layers of \[16, 4000, 4\]"):
-        fit_sweep(blobs.sweep(head, over), TASK)
+        fit_sweep(blobs.sweep(head, over), CONTEXT)
 
 
 def test_a_tensor_that_training_keeps_is_counted_once() -> None:

@@ -6,7 +6,7 @@ from scipy.special import softmax
 from sklearn.calibration import calibration_curve
 
 from headstart.evaluation.reliability_bins import reliability_bins
-from headstart.metrics.classification_metrics import BINS, compute_metrics
+from headstart.metrics.classification_metrics import CALIBRATION_BINS, compute_metrics
 
 
 def sample(n: int, classes: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -29,7 +29,7 @@ def test_bins_are_scikit_learn_s():
     probabilities, labels = sample(2000, 6, 0)
     found = reliability_bins(probabilities, labels)
     right = probabilities.argmax(1) == labels
-    accuracy, confidence = calibration_curve(right, probabilities.max(1), n_bins=BINS)
+    accuracy, confidence = calibration_curve(right, probabilities.max(1), n_bins=CALIBRATION_BINS)
     held = found.n > 0
     np.testing.assert_allclose(found.accuracy[held], accuracy)
     np.testing.assert_allclose(found.confidence[held], confidence)

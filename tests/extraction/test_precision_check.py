@@ -110,7 +110,7 @@ def test_what_the_machine_lacks_is_said(monkeypatch: pytest.MonkeyPatch) -> None
         check_runtime("cpu", "int8")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     with pytest.raises(
-        UserError, match="int8 is for the CPU; set precision to bfloat16, or device"
+        UserError, match="int8 runs on CPUs only; set precision to bfloat16, or device"
     ):
         check_runtime("auto", "int8")
     monkeypatch.setattr("headstart.runtime.cuda_gpu.supports_bfloat16", lambda _: False)

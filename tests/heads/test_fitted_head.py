@@ -38,7 +38,7 @@ def test_logits_are_the_affine_map_of_standardized_features(trained: FittedHead)
 def test_logits_dont_depend_on_the_block_size(trained: FittedHead, monkeypatch: pytest.MonkeyPatch):
     features = blobs.features(50, views=3, split="val")
     in_one = trained.logits(features)
-    monkeypatch.setattr(fitted_head, "ROWS", 7)
+    monkeypatch.setattr(fitted_head, "BLOCK_ROWS", 7)
     np.testing.assert_allclose(trained.logits(features), in_one, rtol=1e-5, atol=1e-5)
 
 
@@ -124,7 +124,7 @@ def test_a_head_of_before_that_holds_a_temperature_is_refused(trained: FittedHea
 
 @pytest.mark.parametrize("rows", [5, 4096])
 def test_standardization_is_numpys(rows: int, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(fitted_head, "ROWS", rows)
+    monkeypatch.setattr(fitted_head, "BLOCK_ROWS", rows)
     features = blobs.features(101, views=3, dtype=np.float32)
     features.values[:, :, 2] = 0.3  # constant, so it isn't scaled
     features.values[:, :, 3] *= 1e-4  # small, and not constant

@@ -20,7 +20,7 @@ from tests.heads import blobs
 # No batch has equally many images of all classes. In such a batch a bias's first gradient would be
 # 0 except for rounding, and Adam divides by its absolute value.
 TRAIN, TUNE = blobs.features(100, views=2, classes=3), blobs.features(60, classes=3, split="tune")
-TASK = FitContext(TRAIN, TUNE, Standardization.from_features(TRAIN), "cpu")
+CONTEXT = FitContext(TRAIN, TUNE, Standardization.from_features(TRAIN), "cpu")
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ TASK = FitContext(TRAIN, TUNE, Standardization.from_features(TRAIN), "cpu")
 def test_every_point_equals_a_separate_run(kind: str, fixed: dict, over: dict):
     fixed = {"epochs": 2, "train_views": "all", **fixed}
     head = blobs.recipe(kind, **fixed)
-    swept = fit_sweep(blobs.sweep(head, over), TASK)
+    swept = fit_sweep(blobs.sweep(head, over), CONTEXT)
     assert len(swept) == np.prod([len(values) for values in over.values()])
     for candidate in swept:
         separate = fit_head(blobs.recipe(kind, **fixed | candidate.settings), TRAIN, TUNE)
@@ -58,22 +58,22 @@ def test_every_point_equals_a_separate_run(kind: str, fixed: dict, over: dict):
 
 def test_many_points_are_trained_in_several_stacks(monkeypatch: pytest.MonkeyPatch):
     recipe = blobs.sweep(blobs.linear(epochs=1), {"learning_rate": [0.1, 0.2, 0.3, 0.4, 0.5]})
-    at_once = fit_sweep(recipe, TASK)
-    together = []
+    at_once = fit_sweep(recipe, CONTEXT)
+    stack_sizes = []
 
-    def train(recipes: list[Any], task: FitContext) -> list[Candidate]:
-        together.append(len(recipes))
-        return train_together(recipes, task)
+    def train(recipes: list[Any], context: FitContext) -> list[Candidate]:
+        stack_sizes.append(len(recipes))
+        return train_stacked(recipes, context)
 
-    train_together = hyperparameter_sweep.train_stacked
+    train_stacked = hyperparameter_sweep.train_stacked
     monkeypatch.setattr(hyperparameter_sweep, "train_stacked", train)
     monkeypatch.setattr(hyperparameter_sweep, "MAX_STACKED_MODELS", 2)
-    for whole, part in zip(at_once, fit_sweep(recipe, TASK), strict=True):
+    for whole, part in zip(at_once, fit_sweep(recipe, CONTEXT), strict=True):
         assert whole.settings == part.settings
         np.testing.assert_allclose(
             whole.model.tensors()["weight"], part.model.tensors()["weight"], rtol=1e-4, atol=1e-6
         )
-    assert together == [2, 2, 1]
+    assert stack_sizes == [2, 2, 1]
 
 
 def test_a_sample_is_part_of_the_grid_and_depends_on_the_seed():

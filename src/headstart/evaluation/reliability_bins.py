@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from headstart.metrics.classification_metrics import BINS, confidence_bin
+from headstart.metrics.classification_metrics import CALIBRATION_BINS, confidence_bin
 from headstart.store.reliability_bins import ReliabilityBins
 
 
@@ -11,7 +11,7 @@ def reliability_bins(probabilities: np.ndarray, labels: np.ndarray) -> Reliabili
     confidence, correct = probabilities.max(1), probabilities.argmax(1) == labels
     position = confidence_bin(confidence)
     n, confidences, hits = (
-        np.bincount(position, weights, BINS) for weights in (None, confidence, correct)
+        np.bincount(position, weights, CALIBRATION_BINS) for weights in (None, confidence, correct)
     )
     with np.errstate(invalid="ignore"):
         return ReliabilityBins(n, confidences / n, hits / n)

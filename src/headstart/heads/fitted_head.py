@@ -20,13 +20,13 @@ from headstart.store.examples import ClassLabel
 from headstart.store.features import Features
 
 HEAD_FILE = "head.safetensors"
-"""In the folder of a run's model."""
+"""Name of the file in the folder of a run's model."""
 
-ABOUT = {"kind", "settings", "passes", "classes", "provenance"}
-"""The keys of the file's JSON; a head of another version has others."""
+DESCRIPTION_KEYS = {"kind", "settings", "passes", "classes", "provenance"}
+"""The keys of the file's JSON; heads of other versions have other keys."""
 
-ROWS = 4096
-"""Of features that are held as float32 at a time."""
+BLOCK_ROWS = 4096
+"""Number of rows of features that are held as float32 at a time."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class FittedHead:
     passes: number of forward passes of the backbone that the features to train and choose the head
     needed; with several concatenated backbones, the sum over all of them.
 
-    classes: what the model's C scores stand for. provenance: of the features it was trained on.
+    classes: the classes of the model's C scores. provenance: of the features it was trained on.
     """
 
     model: Model
@@ -120,7 +120,7 @@ def iterate_finite(features: Features) -> Iterator[tuple[slice, np.ndarray]]:
     Raises:
         UserError: a feature is NaN or infinite.
     """
-    step = max(1, ROWS // features.values.shape[1])
+    step = max(1, BLOCK_ROWS // features.values.shape[1])
     for start in range(0, len(features.examples), step):
         rows = slice(start, start + step)
         x = features.values[rows].astype(np.float32)
@@ -143,7 +143,7 @@ def save_head(path: Path, head: FittedHead) -> None:
         "standardization.std": head.standardization.std,
         **{f"model.{name}": tensor for name, tensor in head.model.tensors().items()},
     }
-    about = {
+    description = {
         "kind": head.model.kind,
         "settings": head.model.settings(),
         "passes": head.passes,
@@ -153,7 +153,7 @@ def save_head(path: Path, head: FittedHead) -> None:
     content = safetensors.numpy.save(
         {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()},
         # A single key, because safetensors writes several in an order that varies between runs.
-        metadata={"head": json.dumps(about, sort_keys=True, ensure_ascii=False)},
+        metadata={"head": json.dumps(description, sort_keys=True, ensure_ascii=False)},
     )
     with atomic_path(path) as unfinished:
         unfinished.write_bytes(content)
@@ -167,7 +167,7 @@ def load_head(path: Path) -> FittedHead:
     """
     try:
         with safe_open(path, framework="numpy") as file:
-            about = json.loads((file.metadata() or {}).get("head", "{}"))
+            description = json.loads((file.metadata() or {}).get("head", "{}"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except FileNotFoundError:
         raise UserError(f"{path} is missing; train the head that belongs there") from None
@@ -175,7 +175,7 @@ def load_head(path: Path) -> FittedHead:
         raise UserError(
             f"{path} can't be read ({error}); delete it and train the head again"
         ) from None
-    if about.get("kind") not in MODELS or about.keys() != ABOUT:
+    if description.get("kind") not in MODELS or description.keys() != DESCRIPTION_KEYS:
         raise UserError(f"{path} is not a head of this version; delete it and train the head again")
     model = {
         name.removeprefix("model."): tensor
@@ -183,13 +183,13 @@ def load_head(path: Path) -> FittedHead:
         if name.startswith("model.")
     }
     return FittedHead(
-        model=MODELS[about["kind"]].from_tensors(model, about["settings"]),
+        model=MODELS[description["kind"]].from_tensors(model, description["settings"]),
         standardization=Standardization(
             tensors["standardization.mean"], tensors["standardization.std"]
         ),
-        classes=[ClassLabel(*pair) for pair in about["classes"]],
-        provenance=about["provenance"],
-        passes=about["passes"],
+        classes=[ClassLabel(*pair) for pair in description["classes"]],
+        provenance=description["provenance"],
+        passes=description["passes"],
     )
 
 

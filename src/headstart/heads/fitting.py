@@ -81,12 +81,12 @@ def fit_head(
     standardization = Standardization.from_features(train)
     if not recipe.standardize:
         standardization = Standardization.identity(train.width)
-    found = find_fitter(recipe.kind)(recipe, FitContext(train, tune, standardization, device))
-    scores = score_models([candidate.model for candidate in found], tune, standardization)
-    chosen = best_candidate(scores)
-    model = found[chosen].model
+    context = FitContext(train, tune, standardization, device)
+    candidates = find_fitter(recipe.kind)(recipe, context)
+    scores = score_models([candidate.model for candidate in candidates], tune, standardization)
+    best = best_candidate(scores)
     head = FittedHead(
-        model,
+        candidates[best].model,
         standardization,
         train.examples.classes,
         train.provenance,
@@ -95,10 +95,10 @@ def fit_head(
     )
     return FitResult(
         head=head,
-        score=scores[chosen],
-        settings=found[chosen].settings,
-        curve=found[chosen].curve,
-        surface=TuningResults([candidate.settings for candidate in found], scores, chosen),
+        score=scores[best],
+        settings=candidates[best].settings,
+        curve=candidates[best].curve,
+        surface=TuningResults([candidate.settings for candidate in candidates], scores, best),
     )
 
 

@@ -91,7 +91,7 @@ def loss_gradient_(
     return logits
 
 
-def train_stacked(recipes: Sequence[Recipe], task: FitContext) -> list[Candidate]:
+def train_stacked(recipes: Sequence[Recipe], context: FitContext) -> list[Candidate]:
     """Trains one model per recipe at once; returns their candidates in the order of `recipes`.
 
     Training that diverges results in weights that aren't finite.
@@ -101,8 +101,8 @@ def train_stacked(recipes: Sequence[Recipe], task: FitContext) -> list[Candidate
     Raises:
         UserError: there is no such device, or training doesn't fit into its memory.
     """
-    check_memory(recipes, task)
-    shared, device = recipes[0], resolve_device(task.device)
+    check_memory(recipes, context)
+    shared, device = recipes[0], resolve_device(context.device)
     assert len({stacking_key(recipe) for recipe in recipes}) == 1
 
     def column(key: str) -> Tensor:
@@ -110,9 +110,10 @@ def train_stacked(recipes: Sequence[Recipe], task: FitContext) -> list[Candidate
         return torch.tensor([getattr(recipe, key) for recipe in recipes], device=device)
 
     train, tune = (
-        make_batches(features, task.standardization, device) for features in (task.train, task.tune)
+        make_batches(features, context.standardization, device)
+        for features in (context.train, context.tune)
     )
-    weights = torch.from_numpy(class_weights(shared.class_weights, task.train.examples))
+    weights = torch.from_numpy(class_weights(shared.class_weights, context.train.examples))
     weights, smoothing = weights.float().to(device), column("label_smoothing")
     widths = [train.width, *shared.hidden, len(weights)]
     network = StackedMLP(
@@ -145,17 +146,17 @@ def train_stacked(recipes: Sequence[Recipe], task: FitContext) -> list[Candidate
     ]
 
 
-def check_memory(recipes: Sequence[Recipe], task: FitContext) -> None:
+def check_memory(recipes: Sequence[Recipe], context: FitContext) -> None:
     """Checks that training `recipes` at once fits into the device's memory.
 
     Raises:
         UserError: it doesn't fit, or there is no such device.
     """
-    head, examples = recipes[0], task.train.examples
-    widths = [task.train.width, *head.hidden, len(examples.classes)]
+    head, examples = recipes[0], context.train.examples
+    widths = [context.train.width, *head.hidden, len(examples.classes)]
     need = head_training_memory(len(recipes), widths, min(head.batch_size, len(examples)))
     what = f"hidden, batch_size: {len(recipes)} heads at once, layers of {widths} numbers,"
-    require_memory(what, need, memory_of(resolve_device(task.device)))
+    require_memory(what, need, memory_of(resolve_device(context.device)))
 
 
 def stacking_key(recipe: Recipe) -> str:
@@ -163,6 +164,6 @@ def stacking_key(recipe: Recipe) -> str:
     return recipe.model_dump_json(exclude=set(PER_MODEL))
 
 
-def fit_gradient_head(recipe: Recipe, task: FitContext) -> list[Candidate]:
+def fit_gradient_head(recipe: Recipe, context: FitContext) -> list[Candidate]:
     """Trains the model of `recipe`; returns it as the only candidate."""
-    return train_stacked([recipe], task)
+    return train_stacked([recipe], context)

@@ -18,7 +18,7 @@ With 200 classes and 2,048 features, 64 models and their moments in Adam take 0.
 """
 
 
-def fit_sweep(recipe: config.SweepHead, task: FitContext) -> list[Candidate]:
+def fit_sweep(recipe: config.SweepHead, context: FitContext) -> list[Candidate]:
     """Returns one candidate per point of the sweep, each equal to the result of a separate run.
 
     Points with the same inputs (seed, batches, dropout and shape) are trained at once.
@@ -34,10 +34,10 @@ def fit_sweep(recipe: config.SweepHead, task: FitContext) -> list[Candidate]:
         for start in range(0, len(members), MAX_STACKED_MODELS)
     ]
     for stack in stacks:
-        check_memory([variants[index] for index in stack], task)
+        check_memory([variants[index] for index in stack], context)
     candidates: dict[int, Candidate] = {}
     for stack in stacks:
-        trained = train_stacked([variants[index] for index in stack], task)
+        trained = train_stacked([variants[index] for index in stack], context)
         for index, candidate in zip(stack, trained, strict=True):
             candidates[index] = replace(candidate, settings=points[index])
     return [candidates[index] for index in range(len(points))]

@@ -19,7 +19,7 @@ takes more time than they save.
 
 
 def fit_logistic_regression(
-    recipe: config.LogisticRegressionHead, task: FitContext
+    recipe: config.LogisticRegressionHead, context: FitContext
 ) -> list[Candidate]:
     """Returns one candidate per value of `c`: scikit-learn's multinomial logistic regression.
 
@@ -32,8 +32,8 @@ def fit_logistic_regression(
     from sklearn.linear_model import LogisticRegression
     from threadpoolctl import threadpool_limits
 
-    x, labels = _all_rows(task, recipe.kind)
-    multiplications = x.size * len(task.train.examples.classes)
+    x, labels = _all_rows(context, recipe.kind)
+    multiplications = x.size * len(context.train.examples.classes)
     threads = 1 if multiplications < SINGLE_THREAD_LIMIT else None
     regression = LogisticRegression(
         max_iter=recipe.max_iterations,
@@ -53,14 +53,16 @@ def fit_logistic_regression(
     return candidates
 
 
-def fit_nearest_neighbors(recipe: config.NearestNeighborsHead, task: FitContext) -> list[Candidate]:
+def fit_nearest_neighbors(
+    recipe: config.NearestNeighborsHead, context: FitContext
+) -> list[Candidate]:
     """Returns one candidate per pair of `k` and `temperature`; all share one bank of features.
 
     Raises:
         UserError: the features don't fit into the memory limit.
     """
-    x, labels = _all_rows(task, recipe.kind)
-    bank, classes = normalize_rows(x), len(task.train.examples.classes)
+    x, labels = _all_rows(context, recipe.kind)
+    bank, classes = normalize_rows(x), len(context.train.examples.classes)
     return [
         Candidate(
             {"k": k, "temperature": temperature},
@@ -71,9 +73,9 @@ def fit_nearest_neighbors(recipe: config.NearestNeighborsHead, task: FitContext)
     ]
 
 
-def _all_rows(task: FitContext, kind: str) -> tuple[np.ndarray, np.ndarray]:
+def _all_rows(context: FitContext, kind: str) -> tuple[np.ndarray, np.ndarray]:
     """Returns all views of all images: standardized x [N * V, D] float32 and labels [N * V]."""
-    values = task.train.values
+    values = context.train.values
     if isinstance(values, FeaturesOnDisk):
         gigabytes = 4 * np.prod(values.shape) / 1e9
         raise UserError(
@@ -81,5 +83,5 @@ def _all_rows(task: FitContext, kind: str) -> tuple[np.ndarray, np.ndarray]:
             "memory_limit, or choose linear, mlp, ridge or lda"
         )
     images, views, width = values.shape
-    x = task.standardization(values.reshape(images * views, width).astype(np.float32))
-    return x, task.train.examples.labels.repeat(views)
+    x = context.standardization(values.reshape(images * views, width).astype(np.float32))
+    return x, context.train.examples.labels.repeat(views)

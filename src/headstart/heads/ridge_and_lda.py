@@ -97,7 +97,7 @@ def _accumulate(
     return counts, means + origin, gram - (means * counts[:, None]).T @ means
 
 
-def fit_ridge(recipe: config.RidgeHead, task: FitContext) -> list[Candidate]:
+def fit_ridge(recipe: config.RidgeHead, context: FitContext) -> list[Candidate]:
     """Returns one candidate per strength: ridge regression onto the label, with intercept.
 
     It minimizes sum |y - W x - b|^2 + strength * |W|^2 (Hoerl and Kennard, 1970). With the
@@ -108,8 +108,8 @@ def fit_ridge(recipe: config.RidgeHead, task: FitContext) -> list[Candidate]:
     Raises:
         UserError: a feature is NaN or infinite.
     """
-    weights = class_weights(recipe.class_weights, task.train.examples)
-    counts, means, within, subspace = class_moments(task.train, task.standardization, weights)
+    weights = class_weights(recipe.class_weights, context.train.examples)
+    counts, means, within, subspace = class_moments(context.train, context.standardization, weights)
     total, mean = counts.sum(), counts @ means / counts.sum()
     centered_means = means - mean
     values, vectors = np.linalg.eigh(within + (centered_means * counts[:, None]).T @ centered_means)
@@ -123,7 +123,7 @@ def fit_ridge(recipe: config.RidgeHead, task: FitContext) -> list[Candidate]:
     return candidates
 
 
-def fit_lda(recipe: config.LDAHead, task: FitContext) -> list[Candidate]:
+def fit_lda(recipe: config.LDAHead, context: FitContext) -> list[Candidate]:
     """Returns one candidate per shrinkage: Gaussian classes with a common covariance.
 
     The covariance is (1 - shrinkage) * within + shrinkage * mean(diagonal) * identity (Friedman,
@@ -134,9 +134,9 @@ def fit_lda(recipe: config.LDAHead, task: FitContext) -> list[Candidate]:
     Raises:
         UserError: a feature is NaN or infinite.
     """
-    weights = class_weights(recipe.class_weights, task.train.examples)
-    counts, means, within, subspace = class_moments(task.train, task.standardization, weights)
-    width = task.train.width
+    weights = class_weights(recipe.class_weights, context.train.examples)
+    counts, means, within, subspace = class_moments(context.train, context.standardization, weights)
+    width = context.train.width
     values, vectors = np.linalg.eigh(within / counts.sum())
     # Rounding can make the smallest slightly negative.
     values = values.clip(min=0)

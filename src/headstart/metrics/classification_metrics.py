@@ -13,7 +13,7 @@ from scipy.special import ndtri, softmax
 
 METRIC_NAMES = ("top1", "top5", "nll", "brier", "ece")
 
-BINS = 15
+CALIBRATION_BINS = 15
 """Number of equal-width bins of the confidence for the calibration error (Guo et al., 2017)."""
 
 
@@ -44,7 +44,7 @@ def average_probabilities(scores: Iterable[np.ndarray]) -> np.ndarray:
 def per_example_terms(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Returns the terms of each example whose means give the metrics.
 
-    The result is [N, 4 + BINS] float64.
+    The result is [N, 4 + CALIBRATION_BINS] float64.
 
     The columns are: whether the label ranks first; whether it ranks among the first five; -log of
     its probability; the squared distance of the probabilities to the one-hot label; and, in the
@@ -64,7 +64,7 @@ def per_example_terms(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarr
     rank = higher + tied_before
     confidence = probabilities.max(1)
 
-    terms = np.zeros((n, 4 + BINS))
+    terms = np.zeros((n, 4 + CALIBRATION_BINS))
     terms[:, 0] = rank < 1
     terms[:, 1] = rank < 5
     terms[:, 2] = -np.log(np.maximum(at_label, np.finfo(np.float64).tiny))
@@ -75,7 +75,7 @@ def per_example_terms(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarr
 
 def confidence_bin(confidence: np.ndarray) -> np.ndarray:
     """Returns the calibration bin that each confidence in [0, 1] falls into: [N] int."""
-    return np.minimum((confidence * BINS).astype(int), BINS - 1)
+    return np.minimum((confidence * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
 
 
 def metrics_from_means(means: np.ndarray) -> np.ndarray:
@@ -85,7 +85,7 @@ def metrics_from_means(means: np.ndarray) -> np.ndarray:
     is the sum over bins of the bin's share of the examples times the absolute difference between
     its mean confidence and its accuracy.
 
-    means: [..., 4 + BINS], of the rows of `per_example_terms`.
+    means: [..., 4 + CALIBRATION_BINS], of the rows of `per_example_terms`.
     """
     ece = np.abs(means[..., 4:]).sum(-1)
     return np.concatenate([means[..., :4], ece[..., None]], axis=-1)

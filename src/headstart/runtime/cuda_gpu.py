@@ -49,7 +49,7 @@ class CUDARuntime:
         """
         if precision == "int8":
             raise UserError(
-                "precision int8 is for the CPU; set precision to bfloat16, or device to cpu"
+                "precision int8 runs on CPUs only; set precision to bfloat16, or device to cpu"
             )
         if precision == "bfloat16" and not supports_bfloat16(torch.device("cuda")):
             raise UserError(

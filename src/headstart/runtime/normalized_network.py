@@ -32,11 +32,11 @@ class NormalizedNetwork(nn.Module):
         features = self.network(x * self.scale + self.shift)
         if not isinstance(features, torch.Tensor):
             raise UserError(
-                f"the network gives a {type(features).__name__}, not a tensor [B, D] of features"
+                f"the network returns a {type(features).__name__}, not a tensor [B, D] of features"
             )
         if features.ndim != 2:
             raise UserError(
-                f"the network gives {list(features.shape[1:])} an image, not one vector; "
+                f"the network returns {list(features.shape[1:])} per image, not one vector; "
                 f"let it pool (for most of timm's, model_args: {{global_pool: avg}})"
             )
         return features.float()

@@ -74,11 +74,16 @@ class CPURuntime:
 def _convert(
     network: NormalizedNetwork, example: torch.Tensor, backbone: LoadedBackbone
 ) -> openvino.Model:
+    """Returns the network as an OpenVINO model for batches shaped like `example`.
+
+    Raises:
+        UserError: torch can't export the network.
+    """
     try:
         return openvino.convert_model(torch.export.export(network, (example,)))
     except UserError:
         raise
-    except Exception as error:  # whatever the network's own code raises
+    except Exception as error:  # any error of the network's own code
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(
             f"{backbone.provenance['architecture']} can't be exported by torch.export ({reason}); "

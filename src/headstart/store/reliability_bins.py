@@ -10,7 +10,7 @@ from headstart.core.atomic_files import read_tsv, tsv_writer
 
 
 class ReliabilityBins(NamedTuple):
-    """The bins of the expected calibration error, of equal width in [0, 1]; each array is [BINS].
+    """The bins of the expected calibration error, of equal width in [0, 1]; one value per bin.
 
     n: the number of images whose confidence falls into the bin. confidence, accuracy: their means,
     NaN in a bin without images.
