@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 import torch
 
-from headstart.core import hdf5_files
 from headstart.core.errors import UserError
 from headstart.data.resizing import pixel_digest
+from headstart.extraction import pipeline
 from headstart.extraction.extraction_stats import ExtractionStats
 from headstart.extraction.extractor import Extractor
 from headstart.extraction.pipeline import extract_features
@@ -222,7 +222,7 @@ def test_features_are_whole_or_absent(tmp_path: Path, monkeypatch: pytest.Monkey
     def fail(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(hdf5_files, "write_examples", fail)
+    monkeypatch.setattr(pipeline, "write_examples", fail)
     with pytest.raises(KeyboardInterrupt):
         run(images, tmp_path / "f")
     assert not any((tmp_path / "f").iterdir())
