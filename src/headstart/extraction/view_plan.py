@@ -31,7 +31,7 @@ class ViewPlan:
         return lambda _: TEN_CROP if self.ten_crop else (WHOLE,)
 
     def names(self, split: str) -> list[str]:
-        """Returns the names of a split's views; augmented ones, which vary by image, have numbers."""
+        """Returns the names of a split's views; augmented ones vary by image and have numbers."""
         if split == "train":
             return [WHOLE.name, *(f"augmented_{index}" for index in range(self.augmented_views))]
         return [view.name for view in (TEN_CROP if self.ten_crop else (WHOLE,))]
