@@ -111,12 +111,12 @@ def test_the_shipped_file_is_valid_and_holds_the_papers_backbones() -> None:
         (
             lambda c: c["zoo"]["bundled"]["model_args"].update(size=64),
             "params.yaml: zoo.bundled.model_args.size: DVC overlooks a change below a key that is "
-            "called 'size'; do without that key, or call it otherwise",
+            "called 'size'; rename or remove that key",
         ),
         (
             lambda c: c["heads"].update(nfiles=c["heads"]["linear"]),
             "params.yaml: heads.nfiles: DVC overlooks a change below a key that is called "
-            "'nfiles'; do without that key, or call it otherwise",
+            "'nfiles'; rename or remove that key",
         ),
         (
             lambda c: c["zoo"]["bundled"].update(mean=[0.5, 0.5]),

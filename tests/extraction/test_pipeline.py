@@ -17,6 +17,7 @@ import torch
 
 from headstart.core.errors import UserError
 from headstart.data.resizing import pixel_digest
+from headstart.extraction import pipeline
 from headstart.extraction.extraction_stats import ExtractionStats
 from headstart.extraction.pipeline import extract_features
 from headstart.extraction.process_shards import SINGLE_PROCESS, Shard
@@ -230,7 +231,7 @@ def test_features_are_whole_or_absent(tmp_path: Path, monkeypatch: pytest.Monkey
     def fail(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("headstart.extraction.pipeline.write_examples", fail)
+    monkeypatch.setattr(pipeline, "write_examples", fail)
     with pytest.raises(KeyboardInterrupt):
         run(images, tmp_path / "f")
     assert not any((tmp_path / "f").iterdir())

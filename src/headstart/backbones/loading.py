@@ -29,7 +29,7 @@ SHOWN_KEYS = 3
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """What a network wants to see: squares of input_size px, (x - mean) / std for x in [0, 1]."""
+    """A network's expected input: squares of input_size px, (x - mean) / std for x in [0, 1]."""
 
     input_size: int
     interpolation: str
@@ -51,7 +51,7 @@ class LoadedBackbone:
 
 
 def load_backbone(backbone: Backbone) -> LoadedBackbone:
-    """The backbone, from the hub, from its file, or with random weights.
+    """Loads a backbone from the hub, from its file, or with random weights.
 
     Raises:
         UserError: the hub can't be reached or has no such weights; the file isn't one of weights,
@@ -118,12 +118,13 @@ def load_module(
 
 
 def check_backbone(backbone: Backbone) -> int:
-    """Finds out in a second whether a backbone's weights file fits and it takes images of its size.
+    """Checks within a second that a backbone's weights file fits and that it takes its input size.
 
-    Returns the floats that its widest layer reads and writes of an image. Nothing is computed.
+    Returns the number of floats that its widest layer reads and writes per image. It runs on
+    torch's meta device, without computing.
 
     Raises:
-        UserError: as `load`; or the network takes no images of `input_size`.
+        UserError: as `load_backbone`; or the network doesn't take images of `input_size`.
     """
     with torch.device("meta"):
         network = _create(backbone, pretrained=False).eval()
@@ -133,8 +134,8 @@ def check_backbone(backbone: Backbone) -> int:
 
     def measure(_: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         nonlocal widest
-        seen = [x.numel() for x in (*inputs, output) if isinstance(x, torch.Tensor)]
-        widest = max(widest, sum(seen))
+        sizes = [x.numel() for x in (*inputs, output) if isinstance(x, torch.Tensor)]
+        widest = max(widest, sum(sizes))
 
     for module in network.modules():
         if not list(module.children()):
@@ -177,26 +178,26 @@ def _create(backbone: Backbone, pretrained: bool) -> nn.Module:
 def _matching_weights(
     backbone: Backbone, path: Path, network: nn.Module
 ) -> dict[str, torch.Tensor]:
-    """The file's tensors that `network` wants; every one of them, each of the right shape."""
+    """Reads the file's tensors for `network`; all must be there, each of the right shape."""
     check_digest(backbone)
     try:
-        found = timm.models.load_state_dict(str(path), device="cpu", weights_only=True)
+        tensors = timm.models.load_state_dict(str(path), device="cpu", weights_only=True)
     except (OSError, RuntimeError, ValueError, EOFError, SafetensorError, UnpicklingError) as error:
         raise UserError(
             f"{path} is not a file of weights that can be read safely ({type(error).__name__}); "
             f"give a .safetensors file or a timm checkpoint"
         ) from None
-    wanted = network.state_dict()
+    expected = network.state_dict()
     # The classifier and the auxiliary one of Inception are no part of a feature extractor.
     classifiers = getattr(network, "pretrained_cfg", {}).get("classifier") or ()
     dropped = tuple(f"{name}." for name in (*_as_tuple(classifiers), "AuxLogits"))
-    found = {key: tensor for key, tensor in found.items() if not key.startswith(dropped)}
-    missing = sorted(wanted.keys() - found.keys())
-    unexpected = sorted(found.keys() - wanted.keys())
+    tensors = {key: tensor for key, tensor in tensors.items() if not key.startswith(dropped)}
+    missing = sorted(expected.keys() - tensors.keys())
+    unexpected = sorted(tensors.keys() - expected.keys())
     misshapen = sorted(
-        f"{key} {tuple(found[key].shape)} instead of {tuple(wanted[key].shape)}"
-        for key in wanted.keys() & found.keys()
-        if found[key].shape != wanted[key].shape
+        f"{key} {tuple(tensors[key].shape)} instead of {tuple(expected[key].shape)}"
+        for key in expected.keys() & tensors.keys()
+        if tensors[key].shape != expected[key].shape
     )
     problems = {
         "keys missing": missing,
@@ -204,16 +205,16 @@ def _matching_weights(
         "tensors of another shape": misshapen,
     }
     if any(problems.values()):
-        told = "; ".join(
+        summary = "; ".join(
             f"{len(keys)} {problem} ({', '.join(keys[:SHOWN_KEYS])}, …)"
             for problem, keys in problems.items()
             if keys
         )
         raise UserError(
-            f"{path} holds no weights of {backbone.architecture}: {told}; "
+            f"{path} holds no weights of {backbone.architecture}: {summary}; "
             f"name the architecture that they were saved from"
         )
-    return found
+    return tensors
 
 
 def _as_tuple(value: str | tuple[str, ...]) -> tuple[str, ...]:

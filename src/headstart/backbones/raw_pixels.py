@@ -1,4 +1,4 @@
-"""The backbone that does nothing: a sceptic's baseline, under every head and in every figure."""
+"""The backbone `pixels`, whose features are the pixels themselves: a baseline for all others."""
 
 from typing import Any
 
@@ -32,5 +32,5 @@ def pixels(
     cache_dir: Any = None,
     num_classes: int = 0,
 ) -> RawPixels:
-    """With the arguments that timm gives to all constructors; here they have nothing to decide."""
+    """Takes the arguments that timm passes to all constructors; they have no effect."""
     return RawPixels()

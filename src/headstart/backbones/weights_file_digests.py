@@ -1,4 +1,4 @@
-"""Weights files by their SHA-256: one that changed is another backbone."""
+"""Checks of weights files by their SHA-256."""
 
 from hashlib import file_digest
 from pathlib import Path
@@ -8,10 +8,10 @@ from headstart.core.errors import UserError
 
 
 def check_digest(backbone: Backbone) -> None:
-    """Compares a weights file with its digest: params.yaml's, and a bundled one's beside it.
+    """Compares a weights file with its digest in params.yaml, or beside a bundled file.
 
     Raises:
-        UserError: it has another one, or a bundled file has none.
+        UserError: the digests differ, or a bundled file has none.
     """
     path = backbone.weights_file
     if path is None:
@@ -24,18 +24,18 @@ def check_digest(backbone: Backbone) -> None:
             f"{path} is not the file that came with the project (its SHA-256 isn't the one in "
             f"{listed.name}); bring both back from git"
         )
-    if backbone.sha256 is not None and (found := _of(path)) != backbone.sha256:
+    if backbone.sha256 is not None and (digest := _sha256(path)) != backbone.sha256:
         raise UserError(
-            f"{path} has sha256 {found}, and {backbone.sha256} was asked for: bring back the "
+            f"{path} has sha256 {digest}, and {backbone.sha256} was asked for: bring back the "
             f"file that was meant, or set sha256 to the new digest to extract with this one"
         )
 
 
 def digest_line(path: Path) -> str:
-    """What <stem>.sha256 holds of a file, as sha256sum writes it."""
-    return f"{_of(path)}  {path.name}\n"
+    """Returns the content of <stem>.sha256 for a file, as sha256sum writes it."""
+    return f"{_sha256(path)}  {path.name}\n"
 
 
-def _of(path: Path) -> str:
+def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return file_digest(file, "sha256").hexdigest()

@@ -1,8 +1,7 @@
-"""params.yaml as one validated model: a typo is found here, in a second, not after hours of work.
+"""params.yaml as one validated model, so that a typo is reported before hours of work.
 
-Every stage validates the whole file before it does anything. A section bears the name of its
-stage; `zoo`, `heads`, `networks`, `recipes` and `ensembles` are tables of short aliases that the
-stages' sections choose from.
+Every stage validates the whole file first. A section has the name of its stage; `zoo`, `heads`,
+`networks`, `recipes` and `ensembles` are tables of aliases that the stages' sections choose from.
 """
 
 import re
@@ -96,7 +95,7 @@ __all__ = [
 
 SINGLE = "zoo (without concatenations)"
 
-PLAIN = {
+PLAIN_MESSAGES = {
     **dict.fromkeys(
         ("model_type", "model_attributes_type", "dict_type"),
         "should be a section: keys below it, each with its value",
@@ -104,17 +103,20 @@ PLAIN = {
     "list_type": "should be a list, as in [a, b]",
     "path_type": "should be a path",
 }
-"""What pydantic says in words of Python's, by its names of errors."""
+"""Messages in plain words, by pydantic's names of errors."""
 
 MERGE = "tag:yaml.org,2002:merge"
-"""Of the key `<<`, whose mappings a section adds its own keys to."""
+"""The tag of the key `<<`, which merges other mappings into a section."""
 
-UNTRACKED = frozenset({"size", "nfiles"})
-"""Keys that DVC's run cache leaves out of its hash at every depth: a stage whose params differ in
-these alone is taken for one that ran already."""
+KEYS_THAT_DVC_IGNORES = frozenset({"size", "nfiles"})
+"""Keys that DVC's run cache ignores at every depth: a stage whose params differ only in these is
+not
+run again."""
 
 
 class Params(Section):
+    """All sections of params.yaml, and the names of the runs that they activate."""
+
     dataset: DatasetOutline
     prepare: Prepare
     resize: Resize
@@ -134,7 +136,7 @@ class Params(Section):
 
     @model_validator(mode="after")
     def _sections_fit_each_other(self) -> Self:
-        # The others look up the aliases that the first finds to exist.
+        # The other checks look up aliases, which must exist.
         problems = list(self._unknown_aliases()) or [
             *self._views_that_are_not_extracted(),
             *self._runs_that_finetuning_lacks(),
@@ -237,15 +239,16 @@ class Params(Section):
 
     @property
     def single_backbones(self) -> dict[str, Backbone]:
-        """The zoo without its concatenations."""
+        """The zoo's entries that are not concatenations."""
         return {a: entry for a, entry in self.zoo.items() if isinstance(entry, Backbone)}
 
     @property
     def backbones(self) -> dict[str, dict[str, Backbone]]:
-        """What each alias of zoo stands for: itself, or a concatenation's members, by alias.
+        """The backbones of each alias of zoo by their own aliases: one, or a concatenation's
+        members.
 
-        Members are in the order of their aliases, whoever concatenates them: two runs that wait
-        for each other's caches would wait forever.
+        Members are always in alphabetical order, so that two runs can't deadlock on each other's
+        caches.
         """
         single = self.single_backbones
         return {
@@ -262,7 +265,7 @@ class Params(Section):
 
     @property
     def single_runs(self) -> list[str]:
-        """The names of the active runs but for ensembles, as dvc.yaml composes them."""
+        """The names of the active runs without ensembles, as dvc.yaml composes them."""
         return [run for run, _ in self._origins]
 
     @property
@@ -272,24 +275,24 @@ class Params(Section):
 
     @property
     def transfer_runs(self) -> list[str]:
-        """Those that start from weights learnt elsewhere."""
+        """The names of the active runs that start from pretrained weights."""
         return [run for run, origin in self._origins if self._is_pretrained(origin)]
 
     @property
     def scratch_runs(self) -> list[str]:
-        """Those that learn all their weights here."""
+        """The names of the active runs that train all weights from scratch."""
         networks = self.train_scratch.networks
         return [n for n in networks if not self._is_pretrained(self.networks[n].trunk)]
 
     @property
     def finetuned(self) -> dict[str, tuple[str, str]]:
-        """By backbone, its fine-tuned run and that of the head before it."""
+        """The fine-tuned run of each backbone, and the run of the head that it starts from."""
         head = self.finetune.head
         return {b: (f"{b}-finetune", f"{b}-{head}") for b in self.finetune.backbones}
 
     @property
     def _origins(self) -> list[tuple[str, str | None]]:
-        """Each run with the alias in zoo of what it starts from."""
+        """Each run with the alias in zoo of the backbone that it starts from."""
         return [
             *((f"{b}-{head}", b) for b in self.extract.backbones for head in self.train_head.heads),
             *((f"{backbone}-finetune", backbone) for backbone in self.finetune.backbones),
@@ -312,12 +315,12 @@ _SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # of C where i
 
 
 class _Loader(_SafeLoader):
-    """YAML in which no key of a mapping may stand twice; PyYAML itself would take the last."""
+    """A YAML loader that rejects duplicate keys, of which PyYAML would use the last."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        written = Counter(key.value for key, _ in node.value if key.tag != MERGE)
+        counts = Counter(key.value for key, _ in node.value if key.tag != MERGE)
         for key, _ in node.value:
-            if written[key.value] > 1:
+            if counts[key.value] > 1:
                 line = key.start_mark.line + 1
                 raise yaml.YAMLError(f"'{key.value}' stands twice in one section, in line {line}")
         return super().construct_mapping(node, deep)
@@ -352,10 +355,10 @@ def load_as(model: type[Model], path: Path) -> Model:
         raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
     valid = validate_as(model, content, str(path))
     for keys in _keys(content):
-        if keys[-1] in UNTRACKED:
+        if keys[-1] in KEYS_THAT_DVC_IGNORES:
             raise UserError(
                 f"{path}: {'.'.join(keys)}: DVC overlooks a change below a key that is called "
-                f"'{keys[-1]}'; do without that key, or call it otherwise"
+                f"'{keys[-1]}'; rename or remove that key"
             )
     return valid
 
@@ -374,19 +377,19 @@ def validate_as(model: type[Model], content: Any, source: str) -> Model:
         raise UserError("\n".join(lines)) from None
 
 
-def _keys(content: Any, above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    """Every key at every depth, with those above it; an item of a list has its list's."""
+def _keys(content: Any, parents: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Yields the path of every key at every depth; items of a list have the path of the list."""
     if isinstance(content, dict):
         for key, value in content.items():
-            yield (*above, str(key))
-            yield from _keys(value, (*above, str(key)))
+            yield (*parents, str(key))
+            yield from _keys(value, (*parents, str(key)))
     elif isinstance(content, list):
         for item in content:
-            yield from _keys(item, above)
+            yield from _keys(item, parents)
 
 
 def _line(content: Any, problem: ErrorDetails) -> str:
-    """One problem as `key.by.key: what is wrong and what would be right`."""
+    """Formats a problem as `section.key: what is wrong and what would be right`."""
     keys = []
     for key in problem["loc"]:
         # pydantic also names the member of a union that it tried; the file has no such key.
@@ -412,5 +415,5 @@ def _line(content: Any, problem: ErrorDetails) -> str:
             valid = re.findall(r"'(\w+)'", context["expected"])
             message = f"can't be '{problem['input']}'; {did_you_mean(str(problem['input']), valid)}"
         case kind:
-            message = PLAIN.get(kind) or problem["msg"].removeprefix("Value error, ")
+            message = PLAIN_MESSAGES.get(kind) or problem["msg"].removeprefix("Value error, ")
     return ": ".join(filter(None, [".".join(keys), message]))

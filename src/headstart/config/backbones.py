@@ -32,16 +32,16 @@ from headstart.core.errors import did_you_mean
 
 PACKAGE = Path(__file__).parents[1]
 BUNDLED = PACKAGE / "backbones" / "bundled_weights"
-"""Weights that come with the project: a file <architecture>.safetensors each."""
+"""The folder of the weights that come with the project, <architecture>.safetensors."""
 
 
 class Backbone(Section):
-    """An architecture of timm's (or `pixels`), its weights, what to change of its preprocessing.
+    """An architecture of timm (or `pixels`), its weights, and changes of its preprocessing.
 
     weights: `hub`, `bundled` (with the project), `none` (random, from `seed`) or the path of a
-    .safetensors or timm checkpoint. sha256: of that file; a change of the file alone is then an
-    error and not overlooked. precision: what `extract` computes in; less than float32 is faster
-    and not quite the same.
+    .safetensors or timm checkpoint. sha256: of that file, so that a changed file is an error.
+    precision: of the computation in `extract`; bfloat16 and int8 are faster than float32 and
+    slightly less accurate.
     """
 
     architecture: str
@@ -75,7 +75,7 @@ class Backbone(Section):
 
     @property
     def weights_file(self) -> Path | None:
-        """Where the weights are read from, if not from the hub and not random."""
+        """The file that the weights are read from; None for `hub` and `none`."""
         match self.weights:
             case "hub" | "none":
                 return None
@@ -92,7 +92,7 @@ class Backbone(Section):
 
 
 class Concatenation(Section):
-    """Several of the zoo's backbones as one: what they say of a view, side by side."""
+    """Several backbones of the zoo whose features are concatenated."""
 
     concatenate: Annotated[list[Alias], Field(min_length=2)]
 
@@ -109,7 +109,7 @@ ZooEntry = Annotated[
 
 
 class Extract(Section):
-    """augmented_views: random training views of each training image, beside the whole one."""
+    """augmented_views: number of random views of each training image, beside the whole view."""
 
     renamed: ClassVar = {"launch": "processes"}
 
@@ -123,7 +123,7 @@ class Extract(Section):
 
 
 def check_architecture(name: str) -> None:
-    """Raises ValueError, which pydantic reports, where timm has none of that name."""
+    """Raises ValueError, which pydantic reports, if timm has no architecture of that name."""
     known = timm_architectures()
     if name.partition(".")[0] not in known:
         raise ValueError(f"timm has no '{name}'; {did_you_mean(name, known)}")
@@ -131,11 +131,12 @@ def check_architecture(name: str) -> None:
 
 @cache
 def timm_architectures() -> frozenset[str]:
-    """The names that timm and `headstart.pixels` register, read from their source: importing timm
-    takes many seconds.
+    """Returns the names of the architectures that timm and `raw_pixels` register.
+
+    They are read from the source files, because importing timm takes many seconds.
 
     Raises:
-        ValueError: this Python isn't the project's.
+        ValueError: this Python has no timm.
     """
     spec = find_spec("timm")
     if spec is None or spec.origin is None:

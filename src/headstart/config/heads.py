@@ -28,15 +28,15 @@ from headstart.config.section import (
 )
 from headstart.core.errors import did_you_mean
 
-MOST_POINTS = 10_000
-"""Of a sweep: each is a model that is trained and kept until tune has chosen."""
+MAX_POINTS = 10_000
+"""Limit on a sweep's points: each is a model in memory until tune has chosen."""
 
 
 class HeadSection(Section):
-    """What all heads have to say.
+    """Keys of all heads.
 
-    standardize: features to mean 0 and variance 1 over train. train_views: whether augmented views
-    of train are learnt from too; there must be some then.
+    standardize: whether features are scaled to mean 0 and variance 1 over train. train_views:
+    whether the head is trained on the whole view or on all views, augmented ones included.
     """
 
     standardize: bool = True
@@ -44,16 +44,17 @@ class HeadSection(Section):
 
 
 class WeightedHead(HeadSection):
-    """class_weights: whether every image counts the same, or every class."""
+    """class_weights: none gives every image the same weight, balanced every class."""
 
     class_weights: Literal["none", "balanced"] = "none"
 
 
 class GradientHead(WeightedHead):
-    """Label smoothing, Adam, an exponential decay (Milani, sections 3.1 and 4.2).
+    """A head trained by Adam with label smoothing and exponential decay (Milani, sections 3.1,
+    4.2).
 
-    learning_rate_decay: its factor at every epoch. weight_decay: L2 strength, the loss's term
-    weight_decay * sum(weight ** 2) / 2. dropout: of every layer's input.
+    learning_rate_decay: factor on the learning rate per epoch. weight_decay: L2 strength, the
+    loss's term weight_decay * sum(weight ** 2) / 2. dropout: of every layer's input.
     """
 
     learning_rate: Positive = 0.001
@@ -67,7 +68,7 @@ class GradientHead(WeightedHead):
 
 
 class LinearHead(GradientHead):
-    """One affine layer: an MLP without hidden ones."""
+    """One affine layer, as an MLP without hidden layers."""
 
     kind: Literal["linear"] = "linear"
     hidden: ClassVar[list[int]] = []
@@ -88,7 +89,7 @@ class MLPHead(GradientHead):
 
 
 class LogisticRegressionHead(WeightedHead):
-    """scikit-learn's. c: inverse L2 strengths; tune chooses."""
+    """Logistic regression of scikit-learn. c: inverse L2 strengths; tune chooses."""
 
     kind: Literal["logistic_regression"] = "logistic_regression"
     c: list[Positive] = Field(default=[0.0001, 0.001, 0.01], min_length=1)
@@ -155,9 +156,9 @@ class SweepHead(Section):
         # These decide what all variants see.
         fixed = {"kind", "standardize", "train_views"}
         swept = type(self.head).model_fields.keys() - fixed
-        if self.points > MOST_POINTS:
+        if self.points > MAX_POINTS:
             raise ValueError(
-                f"over: {self.points:,} combinations; at most {MOST_POINTS:,}, because each is a "
+                f"over: {self.points:,} combinations; at most {MAX_POINTS:,}, because each is a "
                 f"model: name fewer values, or draw some with `sample`"
             )
         for key, values in self.over.items():

@@ -22,7 +22,9 @@ class DatasetOutline(BaseModel):
 
 
 class Prepare(Section):
-    """tune_fraction: of each class's training images. max_pixels: with more, an image is bad."""
+    """tune_fraction: of each class's training images. max_pixels: limit above which an image is
+    bad.
+    """
 
     tune_fraction: Fraction
     seed: Seed
@@ -31,7 +33,7 @@ class Prepare(Section):
 
 
 class Resize(Section):
-    """side: of the stored images, in px. fit: what becomes of an image that is not square."""
+    """side: of the stored images, in px. fit: crop or stretch images that are not square."""
 
     renamed: ClassVar = {"size": "side"}
 

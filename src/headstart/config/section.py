@@ -1,4 +1,4 @@
-"""What every section of params.yaml is made of."""
+"""The base class of all sections of params.yaml, and types of their values."""
 
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -20,7 +20,7 @@ from headstart.core.errors import did_you_mean
 
 
 def at_most(limit: int, why: str) -> AfterValidator:
-    """A bound whose message says what it is there for."""
+    """Returns a validator of an upper limit, whose message gives the reason `why`."""
 
     def check(value: int) -> int:
         if value > limit:
@@ -53,7 +53,7 @@ Probability = Annotated[float, Field(ge=0, le=1)]
 _of_range = _wants(2, "two numbers, the least and the greatest")
 Range = Annotated[tuple[Positive, Positive], AfterValidator(_ascending), _of_range]
 Seed = Annotated[int, Field(ge=0, lt=1 << 32)]
-"""What numpy, scikit-learn and torch all take."""
+"""The range of seeds that numpy, scikit-learn and torch all accept."""
 Epochs = Annotated[PositiveInt, at_most(100_000, "nobody waits for more")]
 BatchSize = Annotated[PositiveInt, at_most(1 << 20, "no memory holds more at once")]
 Pixels = Annotated[PositiveInt, at_most(4096, "no network sees larger images")]
@@ -63,23 +63,23 @@ PositiveChannels = Annotated[tuple[Positive, Positive, Positive], _of_channels]
 Alias = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]+$")]
 Device = Literal["auto", "cpu", "cuda"]
 Processes = Annotated[int, Field(ge=1, le=256)]
-"""How many processes a stage starts on this host; one for each GPU."""
+"""Number of processes that a stage starts on this host; one per GPU."""
 
 
 class Section(BaseModel):
-    """A part of params.yaml: no other keys than its fields, and finite numbers alone."""
+    """A part of params.yaml, whose keys are its fields and whose numbers are finite."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     renamed: ClassVar[dict[str, str]] = {}
-    """What keys were called before, and what they are called now."""
+    """Old names of keys, with their current names."""
 
     @model_validator(mode="wrap")
     @classmethod
     def _keys_are_known_and_numbers_numbers(
         cls, content: Any, handler: ModelWrapValidatorHandler[Self]
     ) -> Self:
-        """Reports unknown keys beside all else that is wrong in the section."""
+        """Reports unknown keys together with all other problems of the section."""
         if not isinstance(content, dict):
             return handler(content)
         known = cls.model_fields
@@ -91,7 +91,7 @@ class Section(BaseModel):
             if key not in known
         ]
         try:
-            made = handler({key: value for key, value in content.items() if key in known})
+            section = handler({key: value for key, value in content.items() if key in known})
         except ValidationError as error:
             if not problems:
                 raise
@@ -101,19 +101,19 @@ class Section(BaseModel):
             problems += [
                 _problem(key, f"can't be {str(value).lower()}; give a number")
                 for key, value in content.items()
-                if isinstance(value, bool) and not isinstance(getattr(made, key, value), bool)
+                if isinstance(value, bool) and not isinstance(getattr(section, key, value), bool)
             ]
             if not problems:
-                return made
+                return section
         raise ValidationError.from_exception_data(cls.__name__, problems)
 
 
 def _problem(key: Any, message: str) -> InitErrorDetails:
-    told = PydanticCustomError("section", "{message}", {"message": message})
-    return InitErrorDetails(type=told, loc=(key,), input=None)
+    custom_error = PydanticCustomError("section", "{message}", {"message": message})
+    return InitErrorDetails(type=custom_error, loc=(key,), input=None)
 
 
 def _again(error: ErrorDetails) -> InitErrorDetails:
-    """An error that pydantic reported, as one to raise."""
-    told = PydanticCustomError(error["type"], error["msg"], error.get("ctx"))  # pyright: ignore[reportArgumentType]
-    return InitErrorDetails(type=told, loc=error["loc"], input=error["input"])
+    """Converts an error that pydantic reported into one to raise."""
+    custom_error = PydanticCustomError(error["type"], error["msg"], error.get("ctx"))  # pyright: ignore[reportArgumentType]
+    return InitErrorDetails(type=custom_error, loc=error["loc"], input=error["input"])

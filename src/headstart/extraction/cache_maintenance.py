@@ -1,4 +1,4 @@
-"""What the caches take on disk, and which of them nothing current needs."""
+"""Lists the caches with their size on disk and removes those that are not needed."""
 
 import shutil
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from headstart.store.features import split_provenance
 
 @dataclass(frozen=True)
 class CacheFolder:
-    """One folder below the cache's root. size: bytes. needed: by the current features."""
+    """One folder below the cache's root. size: in bytes. needed: by the current features."""
 
     path: Path
     size: int
@@ -25,32 +25,33 @@ class CacheFolder:
 
 
 def list_caches(root: Path, features_folder: Path, backbones: list[str]) -> list[CacheFolder]:
-    """All caches below `root`, the largest first.
+    """Lists all caches below `root`, the largest first.
 
-    features_folder: holds a folder for each of `backbones` that was extracted. Rows are needed
-    where those features were assembled from them, and where they were begun or added to after all
-    features: an extraction that was killed goes on from them. int8 networks are needed where those
-    features came through them. What training leaves lets a run go on after a kill or write its
-    outputs again; what is finished doesn't need it.
+    Feature caches are needed if current features were assembled from them, or if they are newer
+    than all features, because a killed extraction resumes from them. int8 networks are needed if
+    current features were computed with them. Training checkpoints let a killed run resume; finished
+    runs don't need them.
+
+    features_folder: contains a folder for each of `backbones` that was extracted.
     """
-    finished = [path for b in backbones for path in (features_folder / b).glob("*.h5")]
-    provenances = [provenance for path in finished for provenance in _provenances(path)]
+    features_files = [path for b in backbones for path in (features_folder / b).glob("*.h5")]
+    provenances = [provenance for path in features_files for provenance in _provenances(path)]
     needed = {root / ROWS / cache_name(*provenance) for provenance in provenances}
     quantized = {provenance.get("quantized") for provenance, _ in provenances}
-    newest = max((path.stat().st_mtime for path in finished), default=0.0)
+    newest = max((path.stat().st_mtime for path in features_files), default=0.0)
     rows = [path for path in (root / ROWS).glob("*") if path.is_dir()]
     networks = [path for path in (root / QUANTIZED).glob("*") if path.is_dir()]
     trainings = [path for path in (root / TRAINING).glob("*") if path.is_dir()]
-    found = [
+    caches = [
         *(CacheFolder(p, _size(p), p in needed or p.stat().st_mtime > newest) for p in rows),
         *(CacheFolder(p, _size(p), bool(quantized & _weights(p))) for p in networks),
         *(CacheFolder(p, _size(p), False) for p in trainings),
     ]
-    return sorted(found, key=lambda cache: (-cache.size, cache.path))
+    return sorted(caches, key=lambda cache: (-cache.size, cache.path))
 
 
 def remove_cache(cache: CacheFolder) -> bool:
-    """Deletes a cache; False, and it stays, where a running stage holds one of its locks."""
+    """Deletes a cache, unless a running stage holds one of its locks; returns whether it did."""
     with _hold_locks(cache.path) as held:
         if held:
             shutil.rmtree(cache.path)
@@ -60,8 +61,8 @@ def remove_cache(cache: CacheFolder) -> bool:
 def verify_cache(cache: CacheFolder) -> tuple[int, int] | None:
     """Reads all parts of a cache of rows; deletes those that don't match their digest.
 
-    Returns the number of parts that there were, and of those that were deleted. None, and nothing
-    is read, where a running stage holds one of its locks.
+    Returns the number of parts that there were and the number that were deleted; None, without
+    reading anything, if a running stage holds one of the locks.
     """
     with _hold_locks(cache.path) as held:
         if not held:
@@ -75,7 +76,7 @@ def verify_cache(cache: CacheFolder) -> tuple[int, int] | None:
 
 @contextmanager
 def _hold_locks(folder: Path) -> Iterator[bool]:
-    """Holds all of a cache's locks; False where a running stage holds one of them."""
+    """Holds all locks of a cache; yields False if a running stage holds one of them."""
     with ExitStack() as locks:
         try:
             for path in folder.glob("lock*"):
@@ -87,7 +88,7 @@ def _hold_locks(folder: Path) -> Iterator[bool]:
 
 
 def _provenances(features: Path) -> list[tuple[dict[str, Any], str]]:
-    """What features were assembled from, and their dtype: what names each of their caches."""
+    """Returns the arguments of `cache_name` for each cache that features were assembled from."""
     with open_hdf5(features) as file:
         dtype = get_dataset(file, "features").dtype.name
         return [(own, dtype) for own in split_provenance(read_json(file, "provenance"))]

@@ -1,4 +1,4 @@
-"""What a run of extraction did, and where its time went."""
+"""Statistics of an extraction: numbers of rows, and the time of each step."""
 
 import time
 from collections.abc import Iterator
@@ -10,11 +10,13 @@ STEPS = ("reading", "cropping", "computing", "writing")
 
 @dataclass
 class ExtractionStats:
-    """What a run did.
+    """Numbers of rows, and seconds per step, of one extraction.
 
-    dropped: parts of the cache that could not be read. checked: cached rows computed again.
-    Seconds may overlap: reading and cropping happen while the device computes. network_rate: rows a
-    second of the network alone, in the same run; 0 where it was too short to tell.
+    wanted: rows that the splits consist of. computed: those that were not cached. checked: cached
+    rows that were computed again. dropped: parts of the cache that could not be read.
+    seconds: in all. reading, cropping, computing, writing: seconds, which may overlap, as images
+    are read and cropped while the device computes. network_rate: rows per second of the network
+    alone; 0 if the run was too short to measure it.
     """
 
     wanted: int = 0
@@ -43,7 +45,7 @@ class ExtractionStats:
 
     @contextmanager
     def timed(self, step: str) -> Iterator[None]:
-        """Adds the seconds spent inside to those of `step`, one of STEPS."""
-        began = time.perf_counter()
+        """Adds the duration of the `with` block to `step`, one of STEPS."""
+        start = time.perf_counter()
         yield
-        setattr(self, step, getattr(self, step) + time.perf_counter() - began)
+        setattr(self, step, getattr(self, step) + time.perf_counter() - start)

@@ -1,8 +1,8 @@
-"""The row cache: features that were ever computed, addressed by what they were computed from.
+"""The feature cache: computed rows on disk, by keys derived from their inputs.
 
 A cache is a folder of parts. A part is one .npy file of (key, row) records, named after the digest
-of its own bytes, written to a temporary name, synced and renamed; so a part is whole or it is not
-there, any number of processes may add parts at once, and a part that rotted is found and dropped.
+of its bytes, written under a temporary name, synced and renamed. So a part is complete or absent,
+any number of processes may add parts at the same time, and a damaged part is detected and dropped.
 """
 
 import os
@@ -23,17 +23,17 @@ KEY_BYTES = 16
 
 
 def row_key(image_digest: bytes, view_name: str) -> bytes:
-    """The address of one row: 16 bytes over the image's pixels (their digest) and the view."""
+    """Returns the key of a row: a 16-byte hash of the digest of the image's pixels and the view."""
     return blake2b(image_digest + view_name.encode(), digest_size=KEY_BYTES).digest()
 
 
 def writer_lock(folder: Path, writer: int) -> FileLock:
-    """What a process holds while it writes parts as `writer`: one at a time, in a cache."""
+    """Returns the lock that a process holds while it writes parts to a cache as `writer`."""
     return FileLock(folder / f"lock-{writer}")
 
 
 def remove_temporary_parts(folder: Path) -> None:
-    """Removes what killed processes were writing to a cache; what a living one writes stays."""
+    """Removes the temporary files of killed processes; those of running processes stay."""
     for path in folder.glob(".*.*.tmp"):
         with (
             suppress(Timeout),
@@ -43,11 +43,11 @@ def remove_temporary_parts(folder: Path) -> None:
 
 
 class FeatureCache:
-    """The rows of one backbone under one preprocessing.
+    """The cached rows of one backbone with one preprocessing.
 
-    folder: where its parts lie; made when the first part is written. width, dtype: of a row.
-    writer: whose unfinished parts are whose, where several processes write at once.
-    dropped: how many unreadable or foreign parts were found and removed when it was opened.
+    folder: of the parts; created when the first part is written. width, dtype: of a row. writer:
+    process rank, used in the names of temporary files. dropped: number of unreadable or foreign
+    parts that were removed.
     """
 
     def __init__(self, folder: Path, width: int, dtype: str, writer: int = 0) -> None:
@@ -64,32 +64,32 @@ class FeatureCache:
         return len(self._keys)
 
     def has(self, keys: np.ndarray) -> np.ndarray:
-        """Which of keys [N] S16 are cached: [N] bool."""
+        """Returns which of keys [N] S16 are cached: [N] bool."""
         return self._keys[self._positions(keys)] == keys if len(self) else np.zeros(len(keys), bool)
 
     def get(self, keys: np.ndarray) -> np.ndarray:
-        """The rows [N, width] of keys [N] S16, all of which must be cached.
+        """Returns the rows [N, width] of keys [N] S16, all of which must be cached.
 
         Raises:
-            UserError: somebody removed a part since it was found.
+            UserError: a part has been removed since the cache was opened.
         """
         assert self.has(keys).all()
         position = self._positions(keys)
         parts, rows = self._part_of[position], self._row_of[position]
         values = np.empty((len(keys), *self.record["row"].shape), self.record["row"].base)
         for part in np.unique(parts):
-            here = parts == part
+            in_part = parts == part
             try:
-                values[here] = np.load(self._parts[part], mmap_mode="r")["row"][rows[here]]
+                values[in_part] = np.load(self._parts[part], mmap_mode="r")["row"][rows[in_part]]
             except FileNotFoundError:
                 raise self._removed() from None
         return values
 
     def add(self, keys: np.ndarray, rows: np.ndarray) -> None:
-        """Writes a part of keys [N] S16 and rows [N, width]; they are cached once this returns.
+        """Writes keys [N] S16 and rows [N, width] as a new part, complete on disk on return.
 
         Raises:
-            UserError: the disk is full or the folder can't be written to; earlier parts stay.
+            UserError: the disk is full or the folder can't be written to; earlier parts are kept.
         """
         part = np.empty(len(keys), self.record)
         part["key"], part["row"] = keys, rows
@@ -113,20 +113,20 @@ class FeatureCache:
                 f"can't write to the cache {self.folder} ({error.strerror}); what is cached stays; "
                 f"make room or set HEADSTART_CACHE to another folder, and run again to go on"
             ) from None
-        # Sorting all keys waits until somebody asks: a run adds many parts before it does.
+        # The keys are sorted at the next lookup: a run adds many parts before it.
         self._unindexed.append(path)
 
     def clear(self) -> None:
-        """Forgets and removes every row."""
+        """Removes all rows from the disk and the index."""
         for part in (*self._parts, *self._unindexed):
             part.unlink(missing_ok=True)
         self._forget()
 
     def refresh(self) -> None:
-        """Takes in the parts that other processes have added since."""
+        """Adds the parts that other processes have written since the last call."""
         known = {*self._parts, *self._unindexed}
-        found = (path for path in self.folder.glob("*.npy") if path.is_file())
-        new = sorted(path for path in found if path not in known)
+        paths = (path for path in self.folder.glob("*.npy") if path.is_file())
+        new = sorted(path for path in paths if path not in known)
         self._unindexed += [path for path in new if self._is_sound(path)]
 
     def _forget(self) -> None:
@@ -148,12 +148,12 @@ class FeatureCache:
 
     def _removed(self) -> UserError:
         return UserError(
-            f"parts of the cache {self.folder} were removed while they were in use; run again: "
-            f"what is gone is computed again"
+            f"parts of the cache {self.folder} were removed while they were in use; run again "
+            f"to compute the removed rows again"
         )
 
     def _index(self) -> None:
-        """Takes the parts that came since into the sorted keys."""
+        """Merges the keys of new parts into the sorted keys."""
         if not self._unindexed:
             return
         try:

@@ -1,11 +1,12 @@
-"""Extraction: rows that are wanted and not cached are computed, once; then files are assembled.
+"""Extraction: computes the requested rows that the cache lacks, then writes features files.
 
-The work is cut into rows, (image, view) pairs, because rows are what the cache keeps. Missing rows
-flow through three steps that overlap: cut from the stored images (a thread), computed (the
-runtime), written in parts. A killed run loses its last part and nothing else.
+A row is the feature vector of one (image, view) pair; the cache stores rows. Missing rows pass
+through three steps that overlap: views are cropped from the stored images (in a thread), the
+runtime computes their features, and the cache stores them in parts. A killed run loses only its
+last part.
 
-Several processes share the work without speaking to each other: a row's address says whose it is,
-and the cache is where they meet.
+Several processes share the work without communicating: a hash of a row's key assigns it to one of
+them, and all of them read and write the same cache.
 """
 
 import time
@@ -36,18 +37,20 @@ from headstart.store.images import Images
 from headstart.store.views import CORNER_SIDE
 
 VERSION = 1
-"""Of the way from stored pixels to rows (here, views.py, runtime.py): whoever changes what it gives
-raises it, and old rows go unused."""
+"""Increase it when a change here, in `store.views`, `view_rendering` or `runtime` alters the
+features;
+rows of older versions are then not used."""
 
 PART_ROWS = 1024
-"""Rows in a part of the cache: what a killed run loses at most."""
+"""Rows in a part of the cache; a killed run loses at most so many."""
 
 TOLERANCES = {"float32": 1e-2, "bfloat16": 1e-2, "int8": 1e-2}
-"""By precision: relative error up to which a recomputed row is the cached one; float16 keeps it
-within 1e-3."""
+"""Largest relative error between a recomputed and a cached row, by precision. Storing rows as
+float16
+alone causes less than 1e-3."""
 
 NETWORK_RATE_BATCHES = 50
-"""Batches from which on it is worth two more to learn what the network alone would take."""
+"""Least number of batches in a run for which the network alone is timed, with two more batches."""
 
 T = TypeVar("T")
 
@@ -71,12 +74,13 @@ def extract_features(
 ) -> list[ExtractionStats]:
     """Writes `<folder>/<split>.h5` for every split that has images: features [N, V, D].
 
-    members: one backbone; or several, whose features stand side by side, D the sum of theirs. Each
-    is taken from `members` when the one before has all its rows.
-    share: where several processes extract together, the first of them writes the files.
+    members: one backbone, or several whose features are concatenated, so that D is the sum of
+    theirs; the next one is taken once the rows of the one before are complete. plan: the views of
+    each split. dtype: of the stored features. share: of this process; the process of rank 0 writes
+    the files.
 
     Raises:
-        UserError: a feature doesn't fit `dtype`; features have collapsed; two members are one
+        UserError: a feature doesn't fit `dtype`; features have collapsed; two members are the same
             backbone.
     """
     splits = {
@@ -92,7 +96,7 @@ def extract_features(
             name, runtime, _ = member
             provenance = row_provenance(member)
             if provenance in provenances:
-                raise UserError(f"'{name}' is the same backbone as another that it stands beside")
+                raise UserError(f"'{name}' is the same backbone as another one beside it")
             cache_folder = cache_root() / ROWS / cache_name(provenance, dtype)
             # Each of one run's processes is a writer of its own: they must not wait for each other.
             locks.enter_context(reserve_cache(cache_folder, share.rank))
@@ -106,20 +110,20 @@ def extract_features(
             return counts
         for cache in caches:
             await_other_processes(cache, list(splits.values()))
-        for split, wanted in splits.items():
+        for split, request in splits.items():
             write_features(
                 folder / f"{split}.h5",
                 caches,
-                wanted,
+                request,
                 plan.names(split),
-                images.examples[wanted.positions],
+                images.examples[request.positions],
                 merge_provenances(provenances),
             )
     return counts
 
 
 def row_provenance(member: RowExtractor) -> dict[str, Any]:
-    """Plain JSON that determines a member's rows: the backbone, its runtime, and how we cut."""
+    """Returns plain JSON that determines a member's rows: its backbone, runtime and cropping."""
     return {
         **member.provenance,
         **member.runtime.provenance,
@@ -135,12 +139,12 @@ def fill_cache(
     label: str,
     share: Shard = SINGLE_PROCESS,
 ) -> ExtractionStats:
-    """Computes every row that `splits` want, `cache` lacks and `share` holds.
+    """Computes the rows of `splits` that `cache` lacks and that belong to this process's `share`.
 
     label: of the progress bar and in messages, the backbone's name.
 
-    Before that a few cached rows are computed again; where they differ, something that the
-    cache's address doesn't cover has changed, and the whole cache is cleared.
+    First a few cached rows are computed again. If they differ, something has changed that the
+    cache's provenance doesn't cover, and the whole cache is cleared.
 
     Raises:
         UserError: a feature doesn't fit the cache's dtype; the features have collapsed; or cached
@@ -150,10 +154,10 @@ def fill_cache(
     counts = ExtractionStats(dropped=cache.dropped)
     counts.checked, error = _check(cache, runtime, pixels, splits)
     if error > TOLERANCES[runtime.provenance["precision"]]:
-        differ = f"cached rows differ from what is computed now (relative error {error:.2g})"
+        problem = f"cached rows differ from what is computed now (relative error {error:.2g})"
         if share.world > 1:
-            raise UserError(f"{differ}: delete {cache.folder} and run again")
-        tqdm.write(f"{differ}: the cache of {len(cache)} rows is dropped")
+            raise UserError(f"{problem}: delete {cache.folder} and run again")
+        tqdm.write(f"{problem}: the cache of {len(cache)} rows is dropped")
         cache.clear()
     missing: list[np.ndarray] = []
     for keys in _all_keys(splits):
@@ -161,31 +165,31 @@ def fill_cache(
         missing.append(share.select(keys[~cache.has(keys)]))
     todo = WorkQueue(np.concatenate(missing))
 
-    held_keys: list[bytes] = []
-    held_rows: list[np.ndarray] = []
+    pending_keys: list[bytes] = []
+    pending_rows: list[np.ndarray] = []
 
     def write() -> None:
         with counts.timed("writing"):
-            cache.add(np.array(held_keys, cache.record["key"]), np.concatenate(held_rows))
-        held_keys.clear()
-        held_rows.clear()
+            cache.add(np.array(pending_keys, cache.record["key"]), np.concatenate(pending_rows))
+        pending_keys.clear()
+        pending_rows.clear()
 
     collapse = CollapseDetector(label)
     quiet = len(todo) == 0 or share.rank > 0
     with tqdm(total=len(todo), desc=label, unit="row", disable=quiet, delay=1, leave=None) as bar:
-        batches = _ahead(_batches(todo, pixels, splits, runtime.batch_size, counts))
-        for keys, batch, pending in _submitted(runtime, batches, counts):
+        batches = _prefetch(_batches(todo, pixels, splits, runtime.batch_size, counts))
+        for keys, batch, future in _submit_batches(runtime, batches, counts):
             with counts.timed("computing"):
-                rows = pending()[: len(keys)]
+                rows = future()[: len(keys)]
             check_finite(label, rows)
-            held_rows.append(cast_features(rows, cache.dtype))
-            collapse.check(batch, held_rows[-1])
-            held_keys.extend(keys)
+            pending_rows.append(cast_features(rows, cache.dtype))
+            collapse.check(batch, pending_rows[-1])
+            pending_keys.extend(keys)
             counts.computed += len(keys)
             bar.update(len(keys))
-            if len(held_keys) >= PART_ROWS:
+            if len(pending_keys) >= PART_ROWS:
                 write()
-        if held_keys:
+        if pending_keys:
             write()
     counts.seconds = time.perf_counter() - began
     if counts.computed >= NETWORK_RATE_BATCHES * runtime.batch_size:
@@ -194,24 +198,24 @@ def fill_cache(
 
 
 def await_other_processes(cache: FeatureCache, splits: list[SplitRequest]) -> None:
-    """Returns once other processes have cached whatever `splits` want beside what is there."""
-    told = False
+    """Waits until the rows of `splits` that belong to other processes are cached."""
+    announced = False
     while not all(cache.has(keys).all() for keys in _all_keys(splits)):
-        if not told:
+        if not announced:
             tqdm.write("waiting for the rows of the other processes")
-            told = True
+            announced = True
         time.sleep(0.2)
         cache.refresh()
 
 
 def _all_keys(splits: list[SplitRequest]) -> Iterator[np.ndarray]:
-    for wanted in splits:
-        for start, stop in wanted.blocks():
-            yield wanted.rows(start, stop)[1].ravel()
+    for request in splits:
+        for start, stop in request.blocks():
+            yield request.rows(start, stop)[1].ravel()
 
 
 def _network_rate(runtime: Runtime, images: np.ndarray) -> float:
-    """Rows a second that the network alone computes: the faster of two batches."""
+    """Returns the rows per second of the network alone: of the faster of two batches."""
     full = pad_batch(images, runtime.batch_size)
     seconds = []
     for _ in range(2):
@@ -224,21 +228,21 @@ def _network_rate(runtime: Runtime, images: np.ndarray) -> float:
 def write_features(
     path: Path,
     caches: list[FeatureCache],
-    wanted: SplitRequest,
+    request: SplitRequest,
     view_names: list[str],
     examples: Examples,
     provenance: dict[str, Any],
 ) -> None:
-    """Writes the features of one split, all of whose rows are cached, in the split's order.
+    """Writes the features of one split, whose rows are all cached, in the order of its images.
 
-    caches: of one dtype; their rows stand side by side.
+    caches: of one dtype; their rows are concatenated. view_names: V names. provenance: plain JSON.
     """
     width = sum(cache.record["row"].shape[0] for cache in caches)
     with create_hdf5(path) as file:
-        shape = (len(wanted.positions), len(view_names), width)
+        shape = (len(request.positions), len(view_names), width)
         features = file.create_dataset("features", shape, caches[0].record["row"].base)
-        for start, stop in wanted.blocks():
-            keys = wanted.rows(start, stop)[1]
+        for start, stop in request.blocks():
+            keys = request.rows(start, stop)[1]
             rows = np.hstack([cache.get(keys.ravel()) for cache in caches])
             features[start:stop] = rows.reshape(*keys.shape, width)
         write_examples(file, examples)
@@ -253,96 +257,99 @@ def _batches(
     size: int,
     counts: ExtractionStats,
 ) -> Iterator[tuple[list[bytes], np.ndarray]]:
-    """The rows to do as (keys, images [<= size, s, s, 3]); a batch's images have one side s."""
-    waiting: dict[int, tuple[list[bytes], list[np.ndarray]]] = defaultdict(lambda: ([], []))
-    for wanted in splits:
-        for start, stop in wanted.blocks():
-            views, keys = wanted.rows(start, stop)
-            asked = todo.claim(keys)
-            rows = np.flatnonzero(asked.any(axis=1))
+    """Yields the rows to compute as (keys, images [<= size, s, s, 3]) with one side s per batch."""
+    open_batches: dict[int, tuple[list[bytes], list[np.ndarray]]] = defaultdict(lambda: ([], []))
+    for request in splits:
+        for start, stop in request.blocks():
+            views, keys = request.rows(start, stop)
+            claimed = todo.claim(keys)
+            rows = np.flatnonzero(claimed.any(axis=1))
             if not len(rows):
                 continue
             with counts.timed("reading"):
-                images = pixels[wanted.positions[start:stop][rows]]
+                images = pixels[request.positions[start:stop][rows]]
             for row, image in zip(rows, images, strict=True):
-                for column in np.flatnonzero(asked[row]):
+                for column in np.flatnonzero(claimed[row]):
                     with counts.timed("cropping"):
-                        shown = render_view(image, views[row][column])
-                    batch_keys, batch = waiting[shown.shape[0]]
+                        rendered = render_view(image, views[row][column])
+                    batch_keys, batch = open_batches[rendered.shape[0]]
                     batch_keys.append(keys[row, column])
-                    batch.append(shown)
+                    batch.append(rendered)
                     if len(batch) == size:
                         yield batch_keys, np.stack(batch)
-                        del waiting[shown.shape[0]]
-    for batch_keys, batch in waiting.values():
+                        del open_batches[rendered.shape[0]]
+    for batch_keys, batch in open_batches.values():
         yield batch_keys, np.stack(batch)
 
 
-def _submitted(
+def _submit_batches(
     runtime: Runtime, batches: Iterator[tuple[list[bytes], np.ndarray]], counts: ExtractionStats
 ) -> Iterator[tuple[list[bytes], np.ndarray, Future]]:
-    """Each batch with what is pending; by then the next batch is submitted too."""
-    begun: deque[tuple[list[bytes], np.ndarray, Future]] = deque()
+    """Submits each batch and yields it with its future once the next batch is submitted too."""
+    submitted: deque[tuple[list[bytes], np.ndarray, Future]] = deque()
     for keys, batch in batches:
         with counts.timed("computing"):
-            begun.append((keys, batch, runtime.submit(pad_batch(batch, runtime.batch_size))))
-        if len(begun) == 2:
-            yield begun.popleft()
-    yield from begun
+            submitted.append((keys, batch, runtime.submit(pad_batch(batch, runtime.batch_size))))
+        if len(submitted) == 2:
+            yield submitted.popleft()
+    yield from submitted
 
 
 def cast_features(rows: np.ndarray, dtype: str) -> np.ndarray:
-    """The same features in another dtype.
+    """Casts features to another dtype.
 
     Raises:
-        UserError: one of them doesn't fit, or isn't finite.
+        UserError: a feature doesn't fit the dtype, or isn't finite.
     """
     with np.errstate(over="ignore"):
-        made = rows.astype(dtype)
-    if not np.isfinite(made).all():
+        cast = rows.astype(dtype)
+    if not np.isfinite(cast).all():
         raise UserError(
             f"a feature of magnitude {np.abs(rows).max():.3g} doesn't fit {dtype}: "
             f"set dtype to float32, or look at the weights if it isn't finite"
         )
-    return made
+    return cast
 
 
 def _check(
     cache: FeatureCache, runtime: Runtime, pixels: Pixels, splits: list[SplitRequest]
 ) -> tuple[int, float]:
-    """How many cached rows were computed again, and the largest relative error among them.
+    """Recomputes some cached rows; returns their number and their largest relative error.
 
-    One image of each block, under all its views, until there is a batch of each size of crop.
+    Takes one image of each block with all of its views, until there is a full batch of each size of
+    crop.
     """
-    asked: dict[int, tuple[list[bytes], list[np.ndarray]]] = defaultdict(lambda: ([], []))
-    for wanted in splits:
-        for start, stop in wanted.blocks():
-            views, block = wanted.rows(start, stop)
+    batches: dict[int, tuple[list[bytes], list[np.ndarray]]] = defaultdict(lambda: ([], []))
+    for request in splits:
+        for start, stop in request.blocks():
+            views, block = request.rows(start, stop)
             cached = cache.has(block.ravel()).reshape(block.shape)
             for row in np.flatnonzero(cached.any(axis=1))[:1]:
-                image = pixels[wanted.positions[start + row]]
+                image = pixels[request.positions[start + row]]
                 for column in np.flatnonzero(cached[row]):
-                    shown = render_view(image, views[row][column])
-                    keys, images = asked[shown.shape[0]]
+                    rendered = render_view(image, views[row][column])
+                    keys, images = batches[rendered.shape[0]]
                     if len(keys) < runtime.batch_size:
                         keys.append(block[row, column])
-                        images.append(shown)
-            if asked and all(len(keys) == runtime.batch_size for keys, _ in asked.values()):
+                        images.append(rendered)
+            if batches and all(len(keys) == runtime.batch_size for keys, _ in batches.values()):
                 break
-    worst = 0.0
-    for keys, images in asked.values():
-        fresh = extract_array(runtime, np.stack(images))
-        old = cache.get(np.array(keys, cache.record["key"])).astype(np.float32)
-        error = np.linalg.norm(old - fresh, axis=1) / (np.linalg.norm(fresh, axis=1) + 1e-12)
-        worst = max(worst, float(error.max()))
-    return sum(len(keys) for keys, _ in asked.values()), worst
+    largest_error = 0.0
+    for keys, images in batches.values():
+        recomputed = extract_array(runtime, np.stack(images))
+        stored = cache.get(np.array(keys, cache.record["key"])).astype(np.float32)
+        error = np.linalg.norm(stored - recomputed, axis=1) / (
+            np.linalg.norm(recomputed, axis=1) + 1e-12
+        )
+        largest_error = max(largest_error, float(error.max()))
+    return sum(len(keys) for keys, _ in batches.values()), largest_error
 
 
-def _ahead(items: Iterator[T]) -> Iterator[T]:
-    """The same items, each made in a thread while the one before it is in use."""
+def _prefetch(items: Iterator[T]) -> Iterator[T]:
+    """Yields the same items; each is prepared in a thread while the one before it is in use."""
     end = object()
     with ThreadPoolExecutor(1) as thread:
-        coming = thread.submit(next, items, end)
-        while (item := coming.result()) is not end:
-            coming = thread.submit(next, items, end)
+        upcoming = thread.submit(next, items, end)
+        while (item := upcoming.result()) is not end:
+            upcoming = thread.submit(next, items, end)
             yield item  # pyright: ignore[reportReturnType]

@@ -1,4 +1,4 @@
-"""What computing in less than float32 costs, measured on the images at hand."""
+"""Compares the features of two precisions on a sample of the images."""
 
 import numpy as np
 
@@ -11,13 +11,13 @@ IMAGES = 32
 
 
 def median_cosine(images: Images, one: Runtime, other: Runtime) -> float:
-    """The median cosine between the features that two runtimes give an image.
+    """Returns the median cosine similarity between the features of two runtimes.
 
-    Of at most 32 images, whole, from all over the dataset.
+    It is measured on the whole view of at most 32 images, evenly spaced over the dataset.
     """
     count = min(IMAGES, len(images.pixels))
-    chosen = np.unique(np.linspace(0, len(images.pixels) - 1, count).astype(int))
-    shown = np.stack([render_view(image, WHOLE) for image in images.pixels[chosen]])
-    a, b = (extract_array(runtime, shown) for runtime in (one, other))
-    lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
-    return float(np.median((a * b).sum(axis=1) / lengths))
+    sample = np.unique(np.linspace(0, len(images.pixels) - 1, count).astype(int))
+    rendered = np.stack([render_view(image, WHOLE) for image in images.pixels[sample]])
+    a, b = (extract_array(runtime, rendered) for runtime in (one, other))
+    norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+    return float(np.median((a * b).sum(axis=1) / norms))

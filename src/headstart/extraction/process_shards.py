@@ -1,4 +1,4 @@
-"""Whose of several processes a row is; they share the work without speaking to each other."""
+"""Assigns each cache row to one process by its hash; processes need not communicate."""
 
 import os
 from dataclasses import dataclass
@@ -10,23 +10,23 @@ from headstart.core.torchrun import launched_by_torchrun
 
 @dataclass(frozen=True)
 class Shard:
-    """Which part of the missing rows is this process's: `rank` of `world` processes."""
+    """The rows that process `rank` of `world` processes computes."""
 
     rank: int = 0
     world: int = 1
 
     def select(self, keys: np.ndarray) -> np.ndarray:
-        """Those of keys [N] S16 that are this process's; the same whoever asks, and when."""
-        first = np.ascontiguousarray(keys).view(np.uint32).reshape(-1, 4)[:, 0]
-        return keys[first % self.world == self.rank]
+        """Returns those of keys [N] S16 that belong to this process; depends on the keys alone."""
+        hashes = np.ascontiguousarray(keys).view(np.uint32).reshape(-1, 4)[:, 0]
+        return keys[hashes % self.world == self.rank]
 
     @classmethod
     def from_environment(cls) -> "Shard":
-        """This process's, where torchrun started several; else all of it."""
+        """Returns this process's shard under torchrun; otherwise `SINGLE_PROCESS`."""
         if not launched_by_torchrun():
             return SINGLE_PROCESS
         return cls(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
 
 
 SINGLE_PROCESS = Shard()
-"""Of a process that has no others beside it."""
+"""The shard with all rows."""

@@ -1,4 +1,4 @@
-"""A backbone on its device: one of those whose features stand side by side, or the only one."""
+"""A backbone that is loaded on its device, ready to extract rows."""
 
 from collections.abc import Mapping
 from math import inf
@@ -13,7 +13,10 @@ from headstart.runtime.runtimes import Runtime, check_runtime, start_runtime
 
 
 class RowExtractor(NamedTuple):
-    """name: of its bar. provenance: what determines its features (backbones.LoadedBackbone)."""
+    """A running backbone.
+
+    name: of its progress bar. provenance: as `backbones.loading.LoadedBackbone` describes it.
+    """
 
     name: str
     runtime: Runtime
@@ -21,18 +24,17 @@ class RowExtractor(NamedTuple):
 
 
 BYTES = {"float32": 4, "bfloat16": 2, "int8": 1}
-"""By precision, of a number between two layers."""
+"""Bytes of a number between two layers, by precision."""
 
 
 def check(zoo: Mapping[str, Backbone], asked: Extract) -> None:
-    """Finds out in seconds, before the first of these backbones' hours of work, what would stop the
-    last one.
+    """Checks within seconds, before any of these backbones starts hours of work, that all can run.
 
     Raises:
-        UserError: a weights file doesn't fit, a network takes no images of its size, a batch
-            doesn't fit the memory, or there is no such device. A line each.
+        UserError: a weights file doesn't fit, a network doesn't take images of its size, a batch
+            doesn't fit the memory, or there is no such device; one line per problem.
     """
-    # A GPU's memory is no limit: where it runs out, a batch is cut.
+    # A GPU's memory is not checked: when it runs out, batches are split.
     has = machine_memory() if resolve_device(asked.device).type == "cpu" else inf
     problems = []
     for name, backbone in zoo.items():
@@ -48,10 +50,10 @@ def check(zoo: Mapping[str, Backbone], asked: Extract) -> None:
 
 
 def load_row_extractor(name: str, backbone: Backbone, asked: Extract) -> RowExtractor:
-    """The backbone, loaded and put on its device.
+    """Loads a backbone and starts it on its device.
 
     Raises:
-        UserError: as `backbones.load` and `runtime.start`.
+        UserError: as `load_backbone` and `start_runtime`.
     """
     loaded = load_backbone(backbone)
     started = start_runtime(loaded, asked.device, asked.batch_size, backbone.precision)

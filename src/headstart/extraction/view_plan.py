@@ -1,4 +1,4 @@
-"""Which rows a dataset wants: every image of every split, under the views of that split."""
+"""Plans the rows to extract: every image of every split, with the views of its split."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -9,27 +9,29 @@ from headstart.extraction.feature_cache import row_key
 from headstart.store.views import TEN_CROP, WHOLE, View, random_view
 
 BLOCK = 256
-"""Images read, and rows assembled, at a time: this bounds the memory."""
+"""Number of images whose pixels are read, or whose rows are assembled, at a time."""
 
 
 @dataclass(frozen=True)
 class ViewPlan:
-    """Which views are wanted: `augmented_views` of a training image beside the whole one; of all
-    others the ten crops, or the whole image alone.
+    """The views of each split.
+
+    ten_crop: whether images of tune, val and test have ten crops or only the whole view.
+    augmented_views: number of random views of each training image, beside the whole view.
     """
 
     ten_crop: bool
     augmented_views: int
 
     def views(self, split: str) -> Callable[[bytes], tuple[View, ...]]:
-        """From an image's digest to the views that its split wants."""
+        """Returns a function from an image's digest to the views of that image in `split`."""
         if split == "train":
-            extra = range(self.augmented_views)
-            return lambda digest: (WHOLE, *(random_view(digest, index) for index in extra))
+            indices = range(self.augmented_views)
+            return lambda digest: (WHOLE, *(random_view(digest, index) for index in indices))
         return lambda _: TEN_CROP if self.ten_crop else (WHOLE,)
 
     def names(self, split: str) -> list[str]:
-        """The names of a split's views; an augmented one differs from image to image: its index."""
+        """Returns the names of a split's views; augmented ones vary by image and have numbers."""
         if split == "train":
             return [WHOLE.name, *(f"augmented_{index}" for index in range(self.augmented_views))]
         return [view.name for view in (TEN_CROP if self.ten_crop else (WHOLE,))]
@@ -37,10 +39,10 @@ class ViewPlan:
 
 @dataclass(frozen=True)
 class SplitRequest:
-    """The rows that one split wants.
+    """The rows of one split.
 
-    positions: [N] into the stored images, ascending. digests: [N, 32] uint8, of their pixels.
-    views: from an image's digest to its V views.
+    positions: [N] in the stored images, ascending. digests: [N, 32] uint8, of their pixels.
+    views: a function from an image's digest to its V views.
     """
 
     positions: np.ndarray
@@ -48,7 +50,7 @@ class SplitRequest:
     views: Callable[[bytes], tuple[View, ...]]
 
     def rows(self, start: int, stop: int) -> tuple[list[tuple[View, ...]], np.ndarray]:
-        """Of images start to stop: their views [n][V], and the addresses [n, V] S16 of the rows."""
+        """Returns the views [n][V] and the row keys [n, V] S16 of the images from start to stop."""
         digests = [digest.tobytes() for digest in self.digests[start:stop]]
         views = [self.views(digest) for digest in digests]
         keys = [
@@ -57,27 +59,33 @@ class SplitRequest:
         return views, np.array(keys, f"S{len(keys[0][0])}")
 
     def blocks(self) -> Iterator[tuple[int, int]]:
+        """Yields the start and stop of each block of at most BLOCK images."""
         for start in range(0, len(self.positions), BLOCK):
             yield start, min(start + BLOCK, len(self.positions))
 
 
 class WorkQueue:
-    """The rows to compute: each is given out once, however often the dataset holds its pixels."""
+    """The keys of the rows to compute; each is claimed once, even if several images are equal."""
 
     def __init__(self, keys: np.ndarray) -> None:
         self.keys = np.unique(keys)
-        self.open = np.ones(len(self.keys), bool)
+        self.unclaimed = np.ones(len(self.keys), bool)
 
     def __len__(self) -> int:
         return len(self.keys)
 
     def claim(self, keys: np.ndarray) -> np.ndarray:
-        """Which of keys [n, V] are to be computed by who asks: [n, V] bool, true once a row."""
-        taken = np.zeros(keys.size, bool)
+        """Claims the keys that nobody has claimed yet; returns a mask of the claimed ones.
+
+        keys: [n, V] S16. Returns [n, V] bool, which is true once for a key that occurs twice.
+        """
+        claimed = np.zeros(keys.size, bool)
         if len(self):
             position = np.searchsorted(self.keys, keys.ravel()).clip(max=len(self) - 1)
-            (asked,) = ((self.keys[position] == keys.ravel()) & self.open[position]).nonzero()
-            given, first = np.unique(position[asked], return_index=True)
-            taken[asked[first]] = True
-            self.open[given] = False
-        return taken.reshape(keys.shape)
+            (candidates,) = (
+                (self.keys[position] == keys.ravel()) & self.unclaimed[position]
+            ).nonzero()
+            claimed_positions, first = np.unique(position[candidates], return_index=True)
+            claimed[candidates[first]] = True
+            self.unclaimed[claimed_positions] = False
+        return claimed.reshape(keys.shape)

@@ -1,4 +1,4 @@
-"""Cuts a view out of an image's pixels."""
+"""Renders a view of an image: crops, changes brightness and contrast, mirrors."""
 
 import numpy as np
 
@@ -6,27 +6,28 @@ from headstart.store.views import CORNER_SIDE, Crop, View
 
 
 def crop_box(crop: Crop, side: int) -> tuple[int, int, int]:
-    """The square that `crop` cuts from an image of `side` px: its top, left and side in px."""
+    """Returns the top, left and side in px of a crop from an image of `side` px."""
     if crop == "whole":
         return 0, 0, side
-    cut_side = round(side * CORNER_SIDE)
-    top = side - cut_side if crop.startswith("bottom") else 0
-    left = side - cut_side if crop.endswith("right") else 0
-    return top, left, cut_side
+    crop_side = round(side * CORNER_SIDE)
+    top = side - crop_side if crop.startswith("bottom") else 0
+    left = side - crop_side if crop.endswith("right") else 0
+    return top, left, crop_side
 
 
 def render_view(pixels: np.ndarray, view: View) -> np.ndarray:
-    """What `view` shows of an image [S, S, 3] uint8: [s, s, 3] uint8."""
+    """Returns the view of an image [S, S, 3] uint8 as [s, s, 3] uint8."""
     top, left, side = crop_box(view.crop, pixels.shape[0])
-    part = pixels[top : top + side, left : left + side]
+    rendered = pixels[top : top + side, left : left + side]
     if view.jittered:
-        part = _jitter(part, view)
-    # Last: a mean over mirrored pixels is added up in another order and rounds differently.
-    return part[:, ::-1] if view.mirrored else part
+        rendered = _jitter(rendered, view)
+    # Mirrored last: the mean over mirrored pixels would be summed in another order and round
+    # differently.
+    return rendered[:, ::-1] if view.mirrored else rendered
 
 
 def _jitter(pixels: np.ndarray, view: View) -> np.ndarray:
-    light = pixels / np.float32(255) + np.float32(view.brightness)
-    mean = light.mean(axis=(0, 1))
-    light = (light - mean) * np.float32(view.contrast) + mean
-    return (light.clip(0, 1) * 255).round().astype(np.uint8)
+    values = pixels / np.float32(255) + np.float32(view.brightness)
+    mean = values.mean(axis=(0, 1))
+    values = (values - mean) * np.float32(view.contrast) + mean
+    return (values.clip(0, 1) * 255).round().astype(np.uint8)

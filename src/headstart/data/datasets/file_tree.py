@@ -42,7 +42,7 @@ class FileTree:
     read: Callable[[str], bytes]
 
     def subtree(self, folder: str) -> "FileTree":
-        """Returns the tree below `folder`, whose name ends in `/`; "" is this tree."""
+        """Returns the tree below `folder`, a name that ends in `/`, or "" for this tree."""
         names = [name.removeprefix(folder) for name in self.names if name.startswith(folder)]
         return FileTree(
             self.path / folder, [n for n in names if n], lambda name: self.read(folder + name)
