@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from torch import nn
 
 import headstart as hs
@@ -187,5 +188,6 @@ def test_damaged_and_foreign_folders_are_said(
 
 
 def test_new_images_that_cannot_be_read_are_named(classifier: hs.Classifier) -> None:
-    with pytest.raises(hs.UserError, match="1 of 2 images can't be read:\n  1: gray of mode F"):
-        classifier.predict([patches("coffee")[0], np.zeros((4, 4), np.float32)])
+    gray = Image.fromarray(np.zeros((4, 4), np.float32))
+    with pytest.raises(hs.UserError, match="1 of 2 images can't be read:\n  1: white"):
+        classifier.predict([patches("coffee")[0], gray])

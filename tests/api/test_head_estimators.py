@@ -129,7 +129,7 @@ def test_what_cannot_be_learned_from_is_said(
     with pytest.raises(hs.UserError, match=r"^train is a ndarray; give the features of an Extr"):
         head.fit(train.values)  # pyright: ignore[reportArgumentType]
     other = hs.Extractor("pixels", cache=None, device="cpu")
-    with pytest.raises(hs.UserError, match=r"train and tune don't belong together"):
+    with pytest.raises(hs.UserError, match=r"train and tune were extracted differently"):
         head.fit(train, other(images[::10], [train.examples.classes[i].id for i in range(4)]))
 
 

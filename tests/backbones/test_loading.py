@@ -73,7 +73,7 @@ def test_a_file_that_changed_under_its_name_is_noticed(tmp_path: Path) -> None:
     save_file({key: x + 1 for key, x in load_file(path).items()}, path)
     changed = hashlib.sha256(path.read_bytes()).hexdigest()
     for use in (check_backbone, load_backbone):
-        with pytest.raises(UserError, match=f"has sha256 {changed}, and params.yaml says {digest}"):
+        with pytest.raises(UserError, match=f"has sha256 {changed}, and {digest} was asked for"):
             use(pinned)
     check_backbone(backbone("resnet10t", weights))
 

@@ -80,7 +80,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             features = ("--features", f"data/features/{backbone}")
             out = ("--model", f"data/models/{backbone}-linear")
             run("extract", "--images", "data/images.h5", *features, "--backbone", backbone)
-            run("train_head", *features, *out, "--head", "linear")
+            run("train_head", *features, *out, "--results", "results", "--head", "linear")
             run("predict", *features, *out, "--predictions", f"data/predictions/{backbone}-linear")
         for name, run_name, arguments in (
             (
@@ -95,6 +95,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
                 f"data/models/{run_name}",
                 "--predictions",
                 f"data/predictions/{run_name}",
+                "--results",
+                "results",
             ]
             run(name, "--images", "data/images.h5", *arguments, *outs)
         for kind in ("models", "predictions"):

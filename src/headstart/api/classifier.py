@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from hashlib import file_digest
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from headstart.api.extractor import (
     DEFAULT_CACHE,
@@ -17,6 +17,7 @@ from headstart.api.extractor import (
 )
 from headstart.api.image_inputs import make_examples
 from headstart.config import Backbone, Section, validate_as
+from headstart.config.section import Positive
 from headstart.core.atomic_files import write_text
 from headstart.core.errors import UserError, did_you_mean
 from headstart.evaluation.run_results import primary_protocol, protocol_probabilities
@@ -67,7 +68,7 @@ class Description(Section):
     name: str
     backbone: dict[str, Any] | None
     extractor: ExtractorSettings
-    temperatures: dict[str, float]
+    temperatures: Annotated[dict[str, Positive], Field(min_length=1)]
     numeric_labels: bool
     head_sha256: str
 

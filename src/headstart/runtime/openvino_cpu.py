@@ -48,7 +48,10 @@ class CPURuntime:
             threads = max(1, (os.cpu_count() or 1) // processes)
             settings["INFERENCE_NUM_THREADS"] = str(threads)
         self.compiled = openvino.compile_model(model, "CPU", settings)
-        self.width = self.compiled.output(0).shape[1]
+        width = self.compiled.output(0).partial_shape[1]
+        # OpenVINO can't tell the width of every network without running it.
+        blank = np.zeros(shape, np.uint8)
+        self.width = self.submit(blank)().shape[1] if width.is_dynamic else width.get_length()
 
     @staticmethod
     def check(precision: str) -> None:
