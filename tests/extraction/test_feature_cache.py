@@ -203,7 +203,7 @@ def test_a_part_that_is_removed_while_it_is_looked_at_is_no_part(
         path.unlink()
         return path.stem
 
-    monkeypatch.setattr("headstart.extraction.feature_cache._digest", digest)
+    monkeypatch.setattr("headstart.extraction.feature_cache.file_digest", digest)
     cache = opened(tmp_path)
     assert not cache.has(keys([1])).any()
     assert cache.dropped == 0

@@ -129,7 +129,7 @@ def test_a_std_that_swallows_every_image_is_found_before_anything_is_cached(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     images(tmp_path / "images.h5")
-    message = r"error: zoo\.wrong gives different images the same features; look at its mean, std"
+    message = r"error: wrong gives different images the same features; look at its mean, std"
     with pytest.raises(SystemExit, match=message):
         extract(monkeypatch, tmp_path, {"wrong": {**ZOO["tiny"], "std": [1e15] * 3}}, "wrong")
     assert not list(tmp_path.rglob("*.npy"))
@@ -170,7 +170,7 @@ def test_all_that_stops_any_backbone_is_said_before_the_first_ones_work(
     images(tmp_path / "images.h5")
     small = {"architecture": "inception_v3", "weights": "none", "input_size": 8}
     large = {**ZOO["tiny"], "input_size": 4096}
-    monkeypatch.setattr("headstart.extraction.extractor.machine_memory", lambda: 10**9)
+    monkeypatch.setattr("headstart.extraction.row_extractor.machine_memory", lambda: 10**9)
     with pytest.raises(SystemExit) as stopped:
         extract(monkeypatch, tmp_path, {**ZOO, "small": small, "large": large})
     first, second = str(stopped.value).removeprefix("error: ").splitlines()
