@@ -77,11 +77,12 @@ def run_in_two_processes(folder: Path, steps: int = 0) -> subprocess.CompletedPr
 
 def stage(name: str) -> list[str]:
     outputs = ["--model", f"{name}/model", "--predictions", f"{name}/predictions"]
+    outputs += ["--results", f"{name}/results"]
     return ["train_scratch", "--images", "images.h5", "--network", "small", *outputs]
 
 
 def read_curve(path: Path) -> np.ndarray:
-    """Returns a training read_curve [E, 5], one row per epoch."""
+    """Returns a training curve [E, 5], one row per epoch."""
     with path.open(newline="", encoding="utf-8") as file:
         rows = list(csv.reader(file, "excel-tab"))
     return np.array(rows[1:], float)
@@ -103,10 +104,9 @@ def test_two_processes_train_as_one_does_and_go_on_after_a_kill(
     monkeypatch.setenv("HEADSTART_CACHE", str(folder / "one" / "cache"))
     cases.run_stage(monkeypatch, folder, *stage("one"), **CHANGES)
     one, two = (folder / name / "model" for name in ("one", "two"))
-    assert len(read_curve(one / "curve.tsv")) == RECIPE["epochs"]
-    np.testing.assert_allclose(
-        read_curve(two / "curve.tsv"), read_curve(one / "curve.tsv"), rtol=1e-4
-    )
+    curves = [read_curve(folder / f"{name}/results/training/small.tsv") for name in ("one", "two")]
+    assert len(curves[0]) == RECIPE["epochs"]
+    np.testing.assert_allclose(curves[1], curves[0], rtol=1e-4)
     assert {path.name for path in one.iterdir()} == {path.name for path in two.iterdir()}
     weights = load_file(two / "model.safetensors")
     for name, ours in load_file(one / "model.safetensors").items():
