@@ -16,6 +16,7 @@ from dvc.stage.cache import _get_cache_hash
 from dvc_data.hashfile.meta import Meta
 
 from headstart import config
+from headstart.config.validation import KEYS_THAT_DVC_IGNORES
 from headstart.data.datasets import ImageFolder
 
 ROOT = Path(__file__).parent.parent
@@ -100,7 +101,7 @@ def test_the_keys_that_are_refused_are_those_that_the_run_cache_leaves_out() -> 
     names = {value for name, value in vars(Meta).items() if name.startswith("PARAM_")}
     names |= {"path", "hash", "desc", "meta", "persist", "cache", "cmd", "deps", "outs", "params"}
     left_out = {name for name in names if run_cache({name: 0}) == run_cache({name: 1})}
-    assert left_out == config.KEYS_THAT_DVC_IGNORES
+    assert left_out == KEYS_THAT_DVC_IGNORES
 
 
 def dvc(project: Path, *arguments: str) -> str:
