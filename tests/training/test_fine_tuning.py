@@ -8,6 +8,7 @@ import torch
 
 from headstart import config
 from headstart.backbones.loading import LoadedBackbone, load_backbone
+from headstart.core.errors import UserError
 from headstart.heads.fitted_head import FittedHead, Standardization
 from headstart.heads.head_models import MLP, Affine
 from headstart.training import fine_tuning
@@ -55,7 +56,7 @@ def test_layers_freeze_from_the_input_on(backbone):
     assert counts[0] > counts[1] > counts[2] > 0
     assert not network.get_parameter("conv1.0.weight").requires_grad
     assert network.get_parameter("fc.weight").requires_grad
-    with pytest.raises(config.UserError, match=r"frozen_layers is 99; the network has \d+ before"):
+    with pytest.raises(UserError, match=r"frozen_layers is 99; the network has \d+ before"):
         fine_tuning.freeze_layers(network, 99)
 
 
@@ -77,12 +78,12 @@ def test_other_heads_and_networks_are_refused(backbone):
     head = trained_head(backbone)
     for changed in ({"architecture": "other"}, {"weights": "abab"}, {"preprocessing": None}):
         other = replace(head, provenance=head.provenance | changed)
-        with pytest.raises(config.UserError, match="another backbone"):
+        with pytest.raises(UserError, match="another backbone"):
             fine_tuning.attach_head(backbone, other)
-    with pytest.raises(config.UserError, match="another backbone"):
+    with pytest.raises(UserError, match="another backbone"):
         fine_tuning.attach_head(backbone, replace(head, provenance={}))
 
     layer = Affine(np.ones((4, 512), np.float32), np.ones(4, np.float32))
     layered = replace(head, model=MLP([layer], "relu"))
-    with pytest.raises(config.UserError, match="can't start from a head of kind mlp"):
+    with pytest.raises(UserError, match="can't start from a head of kind mlp"):
         fine_tuning.attach_head(backbone, layered)

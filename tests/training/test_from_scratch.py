@@ -7,6 +7,7 @@ import torch
 
 from headstart import config
 from headstart.backbones.loading import load_backbone
+from headstart.core.errors import UserError
 from headstart.networks import NETWORKS
 from headstart.training import from_scratch
 from headstart.training.from_scratch import CONSTRUCTORS
@@ -61,7 +62,7 @@ def test_a_trunk_starts_with_its_backbones_weights():
     ours = built.get_submodule("trunk").state_dict()
     assert all(torch.equal(ours[key], value) for key, value in theirs.items())
     with pytest.raises(
-        config.UserError, match=r"isn't a resnet10t; set it to an alias .* that is a resnet18"
+        UserError, match=r"isn't a resnet10t; set it to an alias .* that is a resnet18"
     ):
         from_scratch.load_trunk(built, config.Backbone(architecture="resnet10t", weights="none"))
 
@@ -140,5 +141,5 @@ def test_wrong_arguments_and_sizes_are_refused(changes, message):
     if message is None:
         assert from_scratch.build_network(network(**changes), recipe, 3)
     else:
-        with pytest.raises(config.UserError, match=message):
+        with pytest.raises(UserError, match=message):
             from_scratch.build_network(network(**changes), recipe, 3)

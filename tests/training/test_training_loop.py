@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from headstart import config
 from headstart.config import Recipe
+from headstart.core.errors import UserError
 from headstart.training.checkpoints import newest_checkpoint, read_checkpoint
 from headstart.training.image_transforms import InputSpec
 from headstart.training.training_loop import (
@@ -213,7 +214,7 @@ def test_patience_ends_training_and_counts_over_a_kill(tmp_path):
 
 def test_an_infinite_loss_stops_with_its_cause(tmp_path):
     chosen = recipe(optimizer=config.SGD(name="sgd", learning_rate=1e38))
-    with pytest.raises(config.UserError, match=r"in epoch 1 by step \d.*not finite: .*clip_norm"):
+    with pytest.raises(UserError, match=r"in epoch 1 by step \d.*not finite: .*clip_norm"):
         train_network(network(), chosen, task(), tmp_path, CPU)
 
 

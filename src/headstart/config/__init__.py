@@ -7,6 +7,7 @@ Every stage validates the whole file first. A section has the name of its stage;
 from headstart.config.backbones import (
     Backbone,
     Concatenation,
+    Extract,
     timm_architectures,
 )
 from headstart.config.evaluation import EnsembleRecipe, Evaluate, LearningCurve
@@ -55,6 +56,7 @@ __all__ = [
     "EnsembleRecipe",
     "Evaluate",
     "ExponentialDecay",
+    "Extract",
     "Finetune",
     "Head",
     "LDAHead",
