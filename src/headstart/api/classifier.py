@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from hashlib import file_digest
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -20,6 +19,7 @@ from headstart.config import Backbone, Section, validate_as
 from headstart.config.section import Positive
 from headstart.core.atomic_files import write_text
 from headstart.core.errors import UserError, did_you_mean
+from headstart.core.file_digests import file_sha256
 from headstart.evaluation.run_results import primary_protocol, protocol_probabilities
 from headstart.heads.fitted_head import HEAD_FILE, FittedHead, load_head, save_head
 from headstart.metrics.calibration import apply_temperature, fit_temperature
@@ -183,7 +183,7 @@ class Classifier:
             extractor=self.extractor.settings,
             temperatures=self.temperatures,
             numeric_labels=self.numeric_labels,
-            head_sha256=_file_digest(folder / HEAD_FILE),
+            head_sha256=file_sha256(folder / HEAD_FILE),
         )
         write_text(folder / DESCRIPTION_FILE, description.model_dump_json(indent=2) + "\n")
 
@@ -297,7 +297,7 @@ def _read_classifier(folder: Path) -> tuple[Description, FittedHead]:
     """
     try:
         description = Description.model_validate_json((folder / DESCRIPTION_FILE).read_bytes())
-        if _file_digest(folder / HEAD_FILE) == description.head_sha256:
+        if file_sha256(folder / HEAD_FILE) == description.head_sha256:
             return description, load_head(folder / HEAD_FILE)
     except FileNotFoundError as error:
         raise UserError(
@@ -309,8 +309,3 @@ def _read_classifier(folder: Path) -> tuple[Description, FittedHead]:
     raise UserError(
         f"the classifier in {folder} is damaged or of another version; train and save it again"
     )
-
-
-def _file_digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return file_digest(file, "sha256").hexdigest()

@@ -8,7 +8,7 @@ from headstart.api.image_inputs import ImageInputs
 from headstart.core.errors import UserError
 from headstart.core.thread_map import thread_map
 from headstart.data.decoding import UnreadableImageError
-from headstart.data.resizing import pixel_digest, to_square
+from headstart.data.resizing import pixel_digest, shrink_to_square
 
 MEMORY_LIMIT = 1 << 30
 """Bytes of squares that are kept; the images beyond it are read twice."""
@@ -84,7 +84,7 @@ class SquareImages:
             return error
         except UserError as error:
             raise UserError(f"image {self.inputs.ids[position]}: {error}") from None
-        return to_square(pixels, min(self.side, *pixels.shape[:2]), "crop")
+        return shrink_to_square(pixels, self.side)
 
 
 def _digest(square: np.ndarray) -> np.ndarray:

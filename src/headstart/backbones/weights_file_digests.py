@@ -1,10 +1,10 @@
 """Checks of weights files by their SHA-256."""
 
-from hashlib import file_digest
 from pathlib import Path
 
 from headstart.config import Backbone
 from headstart.core.errors import UserError
+from headstart.core.file_digests import file_sha256
 
 
 def check_digest(backbone: Backbone) -> None:
@@ -24,7 +24,7 @@ def check_digest(backbone: Backbone) -> None:
             f"{path} is not the file that came with the project (its SHA-256 isn't the one in "
             f"{listed.name}); bring both back from git"
         )
-    if backbone.sha256 is not None and (digest := _sha256(path)) != backbone.sha256:
+    if backbone.sha256 is not None and (digest := file_sha256(path)) != backbone.sha256:
         raise UserError(
             f"{path} has sha256 {digest}, and {backbone.sha256} was asked for: bring back the "
             f"file that was meant, or set sha256 to the new digest to extract with this one"
@@ -33,9 +33,4 @@ def check_digest(backbone: Backbone) -> None:
 
 def digest_line(path: Path) -> str:
     """Returns the content of <stem>.sha256 for a file, as sha256sum writes it."""
-    return f"{_sha256(path)}  {path.name}\n"
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return file_digest(file, "sha256").hexdigest()
+    return f"{file_sha256(path)}  {path.name}\n"

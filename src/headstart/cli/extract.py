@@ -143,15 +143,14 @@ def _read(
     """
     from headstart.core.thread_map import thread_map
     from headstart.data.decoding import MAX_PIXELS, UnreadableImageError, decode
-    from headstart.data.resizing import to_square
+    from headstart.data.resizing import shrink_to_square
 
     def square(position: int) -> "np.ndarray | UnreadableImageError":
         try:
             pixels = decode(tree.read(names[position]), MAX_PIXELS)
         except UnreadableImageError as error:
             return error
-        # A smaller image keeps its size, as in the pipeline: the runtime enlarges it.
-        return to_square(pixels, min(side, *pixels.shape[:2]), "crop")
+        return shrink_to_square(pixels, side)
 
     positions, squares = [], []
     for position, outcome in zip(block, thread_map(square, block, "reading"), strict=True):

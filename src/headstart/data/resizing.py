@@ -94,6 +94,14 @@ def to_square(pixels: np.ndarray, side: int, fit: Fit) -> np.ndarray:
     return np.asarray(Image.fromarray(region).resize((side, side), Image.Resampling.BILINEAR))
 
 
+def shrink_to_square(pixels: np.ndarray, max_side: int) -> np.ndarray:
+    """Cuts the central square of [H, W, 3] uint8 and scales it down to at most `max_side` px.
+
+    A smaller image keeps its size, as in the pipeline: the runtime enlarges it.
+    """
+    return to_square(pixels, min(max_side, *pixels.shape[:2]), "crop")
+
+
 def stored_box(entry: Entry, side: int, fit: Fit) -> np.ndarray:
     """Returns the entry's box in the stored image, clipped to it: [4], NaN if nothing is left."""
     if entry.box is None:

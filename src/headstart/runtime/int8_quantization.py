@@ -22,6 +22,7 @@ from tqdm import tqdm
 from headstart.backbones.loading import LoadedBackbone
 from headstart.core.cache_folders import QUANTIZED, cache_name, cache_root, ensure_dir
 from headstart.core.errors import UserError
+from headstart.core.file_digests import file_sha256
 from headstart.core.sample_photographs import PHOTOGRAPHS, photograph
 from headstart.runtime.normalized_network import NormalizedNetwork, resize_pixels
 
@@ -105,7 +106,7 @@ def _save(model: openvino.Model, folder: Path) -> Path:
             raise UserError(
                 f"can't write to {folder} ({error}); free disk space and run again"
             ) from None
-        weights = folder / f"{_digest(graph.with_suffix('.bin'))}.bin"
+        weights = folder / f"{file_sha256(graph.with_suffix('.bin'))}.bin"
         graph.with_suffix(".bin").replace(weights)
         graph.replace(folder / GRAPH_FILE)
     return weights
@@ -114,12 +115,7 @@ def _save(model: openvino.Model, folder: Path) -> Path:
 def _valid_weights(folder: Path) -> Path | None:
     """Returns the file of the weights if it is undamaged and has its graph; removes other files."""
     for weights in folder.glob("*.bin"):
-        if (folder / GRAPH_FILE).exists() and _digest(weights) == weights.stem:
+        if (folder / GRAPH_FILE).exists() and file_sha256(weights) == weights.stem:
             return weights
         weights.unlink()
     return None
-
-
-def _digest(path: Path) -> str:
-    """Returns the SHA-256 of a file."""
-    return sha256(path.read_bytes()).hexdigest()
