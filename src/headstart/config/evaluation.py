@@ -1,4 +1,4 @@
-"""Sections of evaluate, learning_curve, ensemble and tsne."""
+"""Sections of evaluate, learning_curve, ensemble, tsne and report."""
 
 from typing import Annotated, Literal, Self
 
@@ -62,3 +62,9 @@ class TSNE(Section):
     images_per_class: PositiveInt
     perplexity: Annotated[float, Field(gt=1)]
     seed: Seed
+
+
+class Report(Section):
+    """max_images: val images that the page shows; of more it shows a random sample."""
+
+    max_images: Annotated[PositiveInt, at_most(100_000, "no browser opens a larger page")]
