@@ -22,7 +22,7 @@ function chart(label, className, optionOf, onReady = () => {}) {
   let made = null;
   const draw = () => {
     const colors = theme();
-    const base = { animation: false, textStyle: { color: colors.ink, fontFamily: "inherit" } };
+    const base = { animation: false, textStyle: { color: colors.ink, fontFamily: "system-ui, sans-serif", fontSize: 13 } };
     made?.setOption({ ...base, ...optionOf(colors) }, { notMerge: true });
   };
   const view = new IntersectionObserver((entries) => {
@@ -38,17 +38,19 @@ function chart(label, className, optionOf, onReady = () => {}) {
   return { place, draw, get made() { return made; } };
 }
 
-const axis = (colors, name, more = {}) => ({
+const axis = (colors, name, { labels = {}, ...more } = {}) => ({
   type: "value",
   name,
   nameLocation: "middle",
   nameGap: 32,
   nameTextStyle: { color: colors.ink },
-  axisLabel: { color: colors.quiet },
+  axisLabel: { color: colors.quiet, ...labels },
   axisLine: { lineStyle: { color: colors.line } },
   splitLine: { lineStyle: { color: colors.line } },
   ...more,
 });
+
+const inPercent = { labels: { formatter: (share) => percent(share, 0) } };
 
 // Vertical bars from low to high. points: [x, low, high].
 function errorBars(color, points) {
@@ -81,15 +83,15 @@ const curve = (name, i, points, more = {}) => ({
 // A chart of curves. texts: what a tooltip says of a point, value -> text, for x and y.
 function curveChart(label, { x, y, series, texts, legend = true, xMore = {}, yMore = {} }) {
   return chart(label, "curves", (colors) => ({
-    grid: { left: 56, right: 16, top: legend ? 56 : 16, bottom: 48 },
-    legend: { show: legend, type: "scroll", top: 0, itemWidth: 28, textStyle: { color: colors.ink }, pageTextStyle: { color: colors.ink }, data: series.filter((one) => one.name).map((one) => one.name) },
+    grid: { left: 64, right: 16, top: legend ? 56 : 16, bottom: 48 },
+    legend: { show: legend, type: "scroll", top: 0, itemWidth: 28, textStyle: { color: colors.ink, fontSize: 13 }, pageTextStyle: { color: colors.ink }, data: series.filter((one) => one.name).map((one) => one.name) },
     tooltip: {
       renderMode: "html",
       confine: true,
       formatter: ({ seriesName, value }) => element("span", {}, `${seriesName}: ${texts(value)}`),
     },
     xAxis: axis(colors, x, xMore),
-    yAxis: axis(colors, y, { nameGap: 40, scale: true, ...yMore }),
+    yAxis: axis(colors, y, { nameGap: 44, scale: true, ...yMore }),
     series,
   }));
 }

@@ -31,7 +31,7 @@ function drawClasses() {
         cell: ({ top1, bounds, n: images }) =>
           element("span", { class: "with-bar", title: `val, n = ${images}, ${level} interval ${interval(bounds)}` }, intervalBar(top1, bounds, [0, 1]), element("span", { class: "number" }, `${percent(top1, 0)} [${bounds.map((x) => (100 * x).toFixed(0)).join(", ")}]`)),
       },
-      { title: "n", hint: "val images of the class", value: (row) => row.n, cell: (row) => element("span", { class: "number" }, count(row.n)) },
+      { title: "n", hint: "val images of the class", numeric: true, value: (row) => row.n, cell: (row) => element("span", { class: "number" }, count(row.n)) },
       {
         title: "most often taken for",
         hint: "opens the images",
@@ -40,7 +40,7 @@ function drawClasses() {
       },
     ];
     shown.replaceChildren(
-      element("p", {}, `Of ${run.name}. A class has few val images, so its interval is wide.`),
+      element("p", {}, `Of ${run.name}. A class has few val images, so its interval is wide. Frames of images: solid blue if the answer is right, dashed orange if it is wrong.`),
       ...(few ? [classCards("Worst", rows.slice(0, few), run), classCards("Best", rows.slice(-few).reverse(), run)] : []),
       sortableTable("All classes on val, the worst first", columns, rows, { shown: 20 }),
       images,

@@ -25,7 +25,8 @@ function drawConfusions() {
     const label = { show: names.length <= MOST_LABELS, interval: 0, color: colors.ink, width: 110, overflow: "truncate" };
     const side = (name, more) => ({ type: "category", data: names, name, nameLocation: "middle", nameTextStyle: { color: colors.ink }, axisTick: { show: false }, axisLine: { lineStyle: { color: colors.line } }, ...more });
     const [right, wrong] = [true, false].map((same) => state.cells.filter(([x, y]) => (x === y) === same));
-    const heat = (data, id) => ({ type: "heatmap", id, data, progressive: 0, emphasis: { itemStyle: { borderColor: colors.ink, borderWidth: 1 } } });
+    const edge = { borderColor: colors.paper, borderWidth: names.length <= MOST_LABELS ? 1 : 0 };
+    const heat = (data, id) => ({ type: "heatmap", id, data, progressive: 0, itemStyle: edge, emphasis: { itemStyle: { borderColor: colors.ink, borderWidth: 1 } } });
     const dark = darkScheme.matches;
     const shades = (i, range) => ({ type: "continuous", show: false, seriesIndex: i, dimension: 3, min: 0, max: 1, inRange: { color: range } });
     return {
@@ -63,7 +64,7 @@ function drawConfusions() {
         "The most frequent confusions",
         [
           { title: "true class, taken for", hint: "opens the images", value: ({ label }) => CLASSES[label], cell: (pair) => element("button", { type: "button", class: "link", onclick: () => openCell(pair.label, pair.predicted, images) }, `${CLASSES[pair.label]} → ${CLASSES[pair.predicted]}`) },
-          { title: "images", hint: "val images", value: ({ n }) => n, cell: ({ n, label }) => element("span", { class: "number" }, `${count(n)} of ${count(run.perClass.n[label])}`) },
+          { title: "images", hint: "val images", numeric: true, value: ({ n }) => n, cell: ({ n, label }) => element("span", { class: "number" }, `${count(n)} of ${count(run.perClass.n[label])}`) },
         ],
         pairs.sort((a, b) => b.n - a.n),
         { shown: 12 },

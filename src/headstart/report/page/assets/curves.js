@@ -24,7 +24,7 @@ function calibration(run) {
     series,
     texts: ([x, y, n]) => `confidence ${x.toFixed(2)}, right ${percent(y, 0)}, n = ${n}`,
     xMore: { min: 0, max: 1 },
-    yMore: { min: 0, max: 1 },
+    yMore: { min: 0, max: 1, ...inPercent },
   });
   const text =
     `On the dotted line a run is as often right as it says. A temperature of ${temperature}, fitted on tune, takes the error (ECE) on val from ${before.ece.toFixed(3)} to ${after.ece.toFixed(3)} and NLL from ${before.nll.toFixed(3)} to ${after.nll.toFixed(3)}; n = ${count(run.val.n)}, ${protocolName(run)}. ` +
@@ -40,7 +40,7 @@ function training(run) {
   const both = (key) => [curve("train", 0, points(`train_${key}`), symbols), curve("tune", 1, points(`tune_${key}`), symbols)];
   return [
     figure(`Training of ${run.name}: loss`, "Cross-entropy after each epoch; train as it was during the epoch, with augmentation and dropout.", curveChart(`training loss of ${run.name}`, { x: "epoch", y: "loss", series: both("loss"), texts: ([x, y]) => `epoch ${x}, ${y.toFixed(3)}`, xMore: integers })),
-    figure(`Training of ${run.name}: top-1`, "On the same images, train and tune; val takes no part.", curveChart(`training accuracy of ${run.name}`, { x: "epoch", y: "top-1", series: both("top1"), texts: ([x, y]) => `epoch ${x}, ${percent(y)}`, xMore: integers })),
+    figure(`Training of ${run.name}: top-1`, "On the same images, train and tune; val takes no part.", curveChart(`training accuracy of ${run.name}`, { x: "epoch", y: "top-1", series: both("top1"), texts: ([x, y]) => `epoch ${x}, ${percent(y)}`, xMore: integers, yMore: inPercent })),
   ];
 }
 
@@ -52,7 +52,7 @@ function crops(run) {
     return [curve(`${kind} averaged`, i, rows.map((row) => [row.crops, row.mean])), errorBars(PALETTE[i], rows.map((row) => [row.crops, row.lowest, row.highest]))];
   });
   const text = `Top-1 on val of the average over crops; bars: the range over several choices of crops. The whole image alone has ${percent(run.metrics.val.whole.top1)}, n = ${count(run.val.n)}.`;
-  return figure(`What crops add to ${run.name}`, text, curveChart(`accuracy of ${run.name} by crops`, { x: "crops averaged", y: "top-1", series, texts: ([x, y]) => `${x} crops, ${percent(y)}`, xMore: { min: 1, minInterval: 1 } }));
+  return figure(`What crops add to ${run.name}`, text, curveChart(`accuracy of ${run.name} by crops`, { x: "crops averaged", y: "top-1", series, texts: ([x, y]) => `${x} crops, ${percent(y)}`, xMore: { min: 1, minInterval: 1 }, yMore: inPercent }));
 }
 
 function learningCurves() {
@@ -70,7 +70,8 @@ function learningCurves() {
     y: "top-1",
     series,
     texts: ([x, y]) => `${x} images, ${percent(y)}`,
-    xMore: { type: "log", min: sizes[0] / 1.2, max: sizes[sizes.length - 1] * 1.2, axisLabel: { formatter: (x) => count(x) } },
+    xMore: { type: "log", min: sizes[0] / 1.2, max: sizes[sizes.length - 1] * 1.2, labels: { customValues: sizes, formatter: count }, axisTick: { customValues: sizes }, splitLine: { show: false } },
+    yMore: inPercent,
   });
   return element("div", { class: "charts" }, figure("How many images does it take?", text, drawing));
 }

@@ -37,7 +37,8 @@ function scaleOf(intervals) {
 }
 
 /* A table that is sorted by a click on the head of a column.
-   columns: {title, hint, value: row -> number or text to sort by, cell: row -> text or element}. */
+   columns: {title, hint, value: row -> number or text to sort by, cell: row -> text or element}.
+   numeric: whether the column is aligned at the right. */
 function sortableTable(caption, columns, rows, { shown = Infinity, rowClass = () => "" } = {}) {
   const body = element("tbody");
   const more = element("button", { type: "button", onclick: () => draw(Infinity) });
@@ -45,7 +46,7 @@ function sortableTable(caption, columns, rows, { shown = Infinity, rowClass = ()
   const heads = columns.map((column, i) =>
     element(
       "th",
-      { scope: "col", title: column.hint },
+      { scope: "col", title: column.hint, class: column.numeric && "numeric" },
       element("button", { type: "button", onclick: () => sort(i) }, column.title),
     ),
   );
@@ -64,7 +65,7 @@ function sortableTable(caption, columns, rows, { shown = Infinity, rowClass = ()
         element(
           "tr",
           { class: rowClass(row) },
-          ...columns.map((column, i) => element(i ? "td" : "th", i ? {} : { scope: "row" }, column.cell(row))),
+          ...columns.map((column, i) => element(i ? "td" : "th", i ? { class: column.numeric && "numeric" } : { scope: "row" }, column.cell(row))),
         ),
       ),
     );

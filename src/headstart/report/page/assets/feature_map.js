@@ -61,8 +61,8 @@ function drawMap() {
     const order = [...groups.keys()].sort((a, b) => isLit(a) - isLit(b) || a - b);
     return {
       grid: { left: 8, right: 8, top: 8, bottom: 8 },
-      xAxis: { type: "value", show: false, scale: true },
-      yAxis: { type: "value", show: false, scale: true },
+      xAxis: { type: "value", show: false, ...range(map.x) },
+      yAxis: { type: "value", show: false, ...range(map.y) },
       dataZoom: [
         { type: "inside", xAxisIndex: 0, filterMode: "none", zoomOnMouseWheel: "ctrl", moveOnMouseMove: true },
         { type: "inside", yAxisIndex: 0, filterMode: "none", zoomOnMouseWheel: "ctrl", moveOnMouseMove: true },
@@ -80,6 +80,11 @@ function drawMap() {
         data: groups.get(group),
       })),
     };
+  }
+  function range(values) {
+    const [min, max] = values.reduce(([low, high], x) => [Math.min(low, x), Math.max(high, x)], [Infinity, -Infinity]);
+    const margin = 0.03 * (max - min) || 1;
+    return { min: min - margin, max: max + margin };
   }
   const isLit = (group) => state.only < 0 || group === state.only;
 

@@ -20,10 +20,9 @@ function drawTop() {
   section("answer").append(
     element("strong", {}, run.name),
     DATA.runs.length > 1 ? " is the run to use. " : " is the only run. ",
-    "It gives ",
+    `Of ${plural(n, "image")} that it had never seen, it put `,
     element("strong", { title: `top-1 on val, n = ${n}, ${protocolName(run)}` }, percent(top1)),
-    ` of ${plural(n, "image")} that it did not learn from the right one of ${classes}`,
-    ` (${level} interval: ${interval(bounds)}).`,
+    ` into the right one of ${classes} (${level} interval: ${interval(bounds)}).`,
   );
   section("conclusions").append(...DATA.conclusions.map((sentence) => element("li", {}, sentence)));
   const parts = SPLITS.filter((split) => DATA.splits[split]).map((split) => `${count(DATA.splits[split])} ${split}`);
@@ -48,6 +47,7 @@ function drawRuns() {
   const metric = (name, title, hint, text) => ({
     title,
     hint,
+    numeric: true,
     value: (run) => run.val[name],
     cell: (run) =>
       element(
@@ -83,6 +83,7 @@ function drawRuns() {
           {
             title: "top-1 on test",
             hint: "on the labeled test split",
+            numeric: true,
             value: (run) => run.metrics.test?.[run.protocol].top1 ?? -1,
             cell: (run) => {
               const test = run.metrics.test;
@@ -96,10 +97,11 @@ function drawRuns() {
     {
       title: "cost, passes",
       hint: "images that went through the run's network while it was trained",
+      numeric: true,
       value: (run) => run.metrics.passes,
       cell: (run) => element("span", { class: "number" }, count(run.metrics.passes)),
     },
-    { title: "n", hint: "val images", value: (run) => run.val.n, cell: (run) => element("span", { class: "number" }, count(run.val.n)) },
+    { title: "n", hint: "val images", numeric: true, value: (run) => run.val.n, cell: (run) => element("span", { class: "number" }, count(run.val.n)) },
   ];
   const best = [...DATA.runs].sort((a, b) => b.val.top1 - a.val.top1);
   const about =
