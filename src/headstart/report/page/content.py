@@ -40,7 +40,7 @@ class ActiveRuns(NamedTuple):
 
 
 class PageContent(NamedTuple):
-    """data: plain JSON. sheets: WebP files, those that data["sheets"] describes, in that order."""
+    """data: plain JSON. sheets: JPEG files, those that data["sheets"] describes, in that order."""
 
     data: dict[str, Any]
     sheets: Iterator[bytes]

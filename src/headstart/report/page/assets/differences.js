@@ -35,7 +35,7 @@ function comparison(a, b) {
     const images = valImages().filter((image) => isRight(x, image) && !isRight(y, image));
     images.sort((i, j) => probability(y, j) - probability(y, i));
     const which = images.length < total ? `, ${count(images.length)} of them on this page` : "";
-    const text = (image) => `${CLASSES[IMAGES.labels[image]]}; ${y.name} takes it for ${CLASSES[predictedClass(y, image)]}, p = ${probability(y, image).toFixed(2)}`;
+    const text = (image) => `${CLASSES[IMAGES.labels[image]]}; ${y.name} takes it for ${CLASSES[predictedClass(y, image)]}, p\u00a0=\u00a0${probability(y, image).toFixed(2)}`;
     return [
       element("h3", {}, `Only ${x.name} is right: ${plural(total, "image")}${which}`),
       images.length ? gallery(images, text, { step: 12 }) : element("p", { class: "quiet" }, "None."),

@@ -6,7 +6,7 @@ function sheetUrl(number) {
   if (!SHEET_URLS[number]) {
     const holder = document.getElementById(`sheet-${number}`);
     const bytes = Uint8Array.from(atob(holder.textContent), (character) => character.charCodeAt(0));
-    SHEET_URLS[number] = URL.createObjectURL(new Blob([bytes], { type: "image/webp" }));
+    SHEET_URLS[number] = URL.createObjectURL(new Blob([bytes], { type: "image/jpeg" }));
     holder.remove();
   }
   return SHEET_URLS[number];
@@ -58,7 +58,7 @@ const mark = (right) =>
 function caption(run, image) {
   const label = CLASSES[IMAGES.labels[image]];
   if (!isVal(image)) return `${label} (${SPLITS[IMAGES.splits[image]]})`;
-  const p = `p = ${probability(run, image).toFixed(2)}`;
+  const p = `p\u00a0=\u00a0${probability(run, image).toFixed(2)}`;
   return isRight(run, image) ? `${label}, ${p}` : `${label}, taken for ${CLASSES[predictedClass(run, image)]}, ${p}`;
 }
 

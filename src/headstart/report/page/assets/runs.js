@@ -20,7 +20,7 @@ function drawTop() {
   section("answer").append(
     element("strong", {}, run.name),
     DATA.runs.length > 1 ? " is the run to use. " : " is the only run. ",
-    `Of ${plural(n, "image")} that it had never seen, it put `,
+    `Of ${plural(n, "image")} kept apart from its training, it put `,
     element("strong", { title: `top-1 on val, n = ${n}, ${protocolName(run)}` }, percent(top1)),
     ` into the right one of ${classes} (${level} interval: ${interval(bounds)}).`,
   );
