@@ -9,13 +9,13 @@ from stages import parser, run
 def report(args: argparse.Namespace, params: Params) -> str:
     from headstart.metrics.paired_tests import paired_differences
     from headstart.report.conclusions import finetuning_conclusions, transfer_conclusions
-    from headstart.report.page.content import (
+    from headstart.page.content import (
         ActiveRuns,
         collect,
         correct_predictions,
         load_predictions,
     )
-    from headstart.report.page.html_page import write_page
+    from headstart.page.html_page import write_page
     from headstart.store.images import open_images
     from headstart.store.run_metrics import load_metrics
 

@@ -122,6 +122,7 @@ ARROWS = {
     "training": {"backbones", "config", "core", "heads", "networks", "store"},
     "evaluation": {"config", "core", "heads", "metrics", "store"},
     "report": {"core", "metrics", "plotting.py", "store"},
+    "page": {"core", "metrics", "report", "store"},
     "inference.py": {
         *("config", "core", "data", "evaluation", "extraction", "heads", "metrics", "runtime"),
         *("store", "training"),
@@ -165,9 +166,10 @@ TRAINED = {"extract", "train_head", "train_scratch", "finetune"}
 """The stages that take hours."""
 
 EDITS = {
-    "src/headstart/report/comparison.py": {"compare"},
-    "src/headstart/report/tsne_figure.py": {"compare"},
-    "src/headstart/report/conclusions.py": {"compare"},
+    "src/headstart/report/comparison.py": {"compare", "report"},
+    "src/headstart/report/tsne_figure.py": {"compare", "report"},
+    "src/headstart/report/conclusions.py": {"compare", "report"},
+    "src/headstart/page/html_page.py": {"report"},
     "src/headstart/data/datasets/image_folder.py": {"validate", "prepare", "resize"},
     "src/headstart/data/decoding.py": {"validate", "prepare", "resize"},
 }

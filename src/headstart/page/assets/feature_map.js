@@ -67,7 +67,7 @@ function drawMap() {
         { type: "inside", xAxisIndex: 0, filterMode: "none", zoomOnMouseWheel: "ctrl", moveOnMouseMove: true },
         { type: "inside", yAxisIndex: 0, filterMode: "none", zoomOnMouseWheel: "ctrl", moveOnMouseMove: true },
       ],
-      brush: { xAxisIndex: 0, yAxisIndex: 0, seriesIndex: [], brushMode: "single", transformable: false, removeOnClick: true, throttleType: "debounce", throttleDelay: 100 },
+      brush: { xAxisIndex: 0, yAxisIndex: 0, seriesIndex: [], brushMode: "single", transformable: false, removeOnClick: true, brushStyle: { color: "rgb(0 97 155 / 0.12)", borderColor: "#00619b", borderWidth: 1.5 }, throttleType: "debounce", throttleDelay: 100 },
       toolbox: { show: false },
       series: order.map((group) => ({
         type: "scatter",

@@ -10,8 +10,8 @@ import numpy as np
 
 from headstart.metrics.classification_metrics import wilson_interval
 from headstart.metrics.paired_tests import AccuracyDifference
-from headstart.report.page.embedding import pack_integers, round_floats
-from headstart.report.page.image_table import ImageTable
+from headstart.page.embedding import pack_integers, round_floats
+from headstart.page.image_table import ImageTable
 from headstart.store.crop_accuracies import load_crop_accuracies
 from headstart.store.embeddings import load_embedding
 from headstart.store.learning_curves import load_learning_curves

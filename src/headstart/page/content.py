@@ -9,11 +9,11 @@ import numpy as np
 from headstart.core.errors import UserError
 from headstart.metrics.paired_tests import AccuracyDifference
 from headstart.report.comparison import Results, best_run
-from headstart.report.page import sections
-from headstart.report.page.class_order import order_classes
-from headstart.report.page.embedding import pack_integers
-from headstart.report.page.image_table import ImageTable
-from headstart.report.page.thumbnails import (
+from headstart.page import sections
+from headstart.page.class_order import order_classes
+from headstart.page.embedding import pack_integers
+from headstart.page.image_table import ImageTable
+from headstart.page.thumbnails import (
     Sheet,
     encode_sheets,
     lay_out_sheets,

@@ -11,8 +11,8 @@ from importlib.resources import files
 from pathlib import Path
 
 from headstart.core.atomic_files import atomic_path
-from headstart.report.page.content import PageContent
-from headstart.report.page.embedding import embed_json
+from headstart.page.content import PageContent
+from headstart.page.embedding import embed_json
 
 ECHARTS = "6.1.0"
 """The version of assets/vendor/echarts.min.js, the file dist/echarts.min.js of npm's package."""
@@ -74,7 +74,7 @@ def _parts(content: PageContent) -> Iterator[str]:
 
 
 def _asset(name: str) -> str:
-    return files("headstart.report.page").joinpath("assets", name).read_text(encoding="utf-8")
+    return files("headstart.page").joinpath("assets", name).read_text(encoding="utf-8")
 
 
 def _hash(script: str) -> str:
