@@ -29,6 +29,7 @@ def report(args: argparse.Namespace, params: Params) -> str:
         content = collect(
             images,
             args.results,
+            args.attribution,
             ActiveRuns(
                 params.runs, params.single_runs, params.extract.backbones, params.learning_curves
             ),
@@ -52,4 +53,4 @@ def report(args: argparse.Namespace, params: Params) -> str:
 
 
 if __name__ == "__main__":
-    run(report, parser(__doc__, "results", "images", "page"))
+    run(report, parser(__doc__, "results", "images", "attribution", "page"))

@@ -112,10 +112,13 @@ def make_page(
     max_images: int = 10_000,
 ) -> Path:
     """`python -m stages.report` in `folder`; the path of the page."""
-    paths = ("--results", "results", "--images", "data/images.h5", "--page", "report/index.html")
+    paths = (
+        *("--results", "results", "--images", "data/images.h5"),
+        *("--attribution", "data/attribution", "--page", "report/index.html"),
+    )
     active = PARAMS | {
         "extract": {"backbones": list(backbones)},
-        "report": {"max_images": max_images},
+        "report": {"max_images": max_images, "attribution": False},
     }
     cases.run_stage(monkeypatch, folder, "report", *paths, **active)
     return folder / "report" / "index.html"

@@ -11,9 +11,7 @@ from tests.page.made_results import make_page, make_results
 from tests.stages.test_report import HOSTILE
 
 CHROMIUM = next(
-    filter(
-        None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))
-    ),
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))),
     None,
 )
 pytestmark = pytest.mark.skipif(
@@ -47,7 +45,9 @@ class Opened:
     """A page with all that its console said, and all that it asked for."""
 
     def __init__(self, browser: Browser, file: Path, **context) -> None:
-        self.context = browser.new_context(**({"viewport": {"width": 1200, "height": 900}} | context))
+        self.context = browser.new_context(
+            **({"viewport": {"width": 1200, "height": 900}} | context)
+        )
         self.context.set_offline(True)
         self.context.set_default_timeout(10_000)
         self.page: Page = self.context.new_page()

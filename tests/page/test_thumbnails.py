@@ -44,7 +44,14 @@ def test_larger_images_are_reduced(tmp_path: Path):
 
 @pytest.mark.parametrize(
     ("count", "stored", "side"),
-    [(1, 299, 192), (519, 96, 96), (10_000, 299, 64), (5_000, 64, 64), (40_000, 299, 32), (9, 7, 7)],
+    [
+        (1, 299, 192),
+        (519, 96, 96),
+        (10_000, 299, 64),
+        (5_000, 64, 64),
+        (40_000, 299, 32),
+        (9, 7, 7),
+    ],
 )
 def test_many_thumbnails_are_smaller(count: int, stored: int, side: int):
     assert thumbnail_side(count, stored, 192, 10_000 * 64**2) == side

@@ -63,9 +63,7 @@ def test_the_same_results_give_the_same_bytes(tmp_path: Path, monkeypatch: pytes
 
 
 def test_hostile_names_are_only_in_the_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    make_results(
-        monkeypatch, tmp_path, names=HOSTILE, file_name="{split}/</script><b>{i}.png"
-    )
+    make_results(monkeypatch, tmp_path, names=HOSTILE, file_name="{split}/</script><b>{i}.png")
     page = make_page(monkeypatch, tmp_path)
     text = page.read_text()
     assert "window.hacked" not in re.sub(r'id="data">.*?</script>', "", text)
@@ -110,5 +108,7 @@ def test_results_of_other_images_are_one_line(tmp_path: Path, monkeypatch: pytes
 def test_a_missing_table_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     make_results(monkeypatch, tmp_path, backbones=["random"])
     (tmp_path / "results" / "neighbors" / "random.tsv").unlink()
-    with pytest.raises(SystemExit, match=r"^error: .*neighbors.random\.tsv is missing; `dvc repro`"):
+    with pytest.raises(
+        SystemExit, match=r"^error: .*neighbors.random\.tsv is missing; `dvc repro`"
+    ):
         make_page(monkeypatch, tmp_path, backbones=["random"])

@@ -28,9 +28,7 @@ def test_the_five_likeliest_with_their_calibrated_probabilities(tmp_path: Path):
 
 
 def test_names_that_a_spreadsheet_would_compute_come_back(tmp_path: Path):
-    top = top_classes(
-        cases.predictions(4, classes=2, views=1), {"whole": {"temperature": 1.0}}
-    )
+    top = top_classes(cases.predictions(4, classes=2, views=1), {"whole": {"temperature": 1.0}})
     hostile = np.array([["=1+1", "<script>"]] * 4)
     named = type(top)(top.ids, ["=1+1"] * 4, hostile, top.probabilities)
     write_top_classes(tmp_path / "run.tsv", named)

@@ -65,6 +65,10 @@ class TSNE(Section):
 
 
 class Report(Section):
-    """max_images: val images that the page shows; of more it shows a random sample."""
+    """max_images: val images that the page shows; of more it shows a random sample.
 
+    attribution: whether it shows where a run looked at the images that it gets wrong.
+    """
+
+    attribution: bool
     max_images: Annotated[PositiveInt, at_most(100_000, "no browser opens a larger page")]

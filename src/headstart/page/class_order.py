@@ -8,7 +8,9 @@ MOST_CLASSES = 2000
 """More classes keep the order of the dataset: a matrix of them can't be read in any order."""
 
 
-def order_classes(labels: np.ndarray, top: np.ndarray, probabilities: np.ndarray, c: int) -> list[int]:
+def order_classes(
+    labels: np.ndarray, top: np.ndarray, probabilities: np.ndarray, c: int
+) -> list[int]:
     """The positions of all `c` classes, ordered by average linkage and optimal leaf ordering.
 
     Two classes are similar if images of one get probability for the other (Bar-Joseph et al., 2001,

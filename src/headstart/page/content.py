@@ -68,6 +68,7 @@ def correct_predictions(predictions: Mapping[str, TopClasses]) -> dict[str, np.n
 def collect(
     images: Images,
     results: Path,
+    attributions: Path,
     active: ActiveRuns,
     metrics: Results,
     predictions: Mapping[str, TopClasses],
@@ -79,6 +80,7 @@ def collect(
 ) -> PageContent:
     """Reads all tables of the active runs and decides which images the page holds.
 
+    attributions: the folder of `<run>.h5` for each run, if they were asked for.
     metrics, predictions: of each run. differences: of all pairs. conclusions: sentences.
     confidence: of the intervals. max_images: how many images of val, and how many others, the page
     holds at most. dataset: its name.
@@ -110,6 +112,7 @@ def collect(
                 "metrics": metrics[run],
                 "top": sections.predictions(top[shown], probabilities[shown]),
                 "perClass": sections.per_class(labels, top[:, 0], len(classes), confidence),
+                "attribution": sections.attribution(attributions / f"{run}.h5", table),
                 **sections.curves(results, run, run in active.single, confidence),
             }
         )

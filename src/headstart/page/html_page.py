@@ -22,6 +22,7 @@ SCRIPTS = (
     "dom.js",
     "charts.js",
     "gallery.js",
+    "attribution.js",
     "image_detail.js",
     "runs.js",
     "feature_map.js",

@@ -12,6 +12,7 @@ from headstart.metrics.classification_metrics import wilson_interval
 from headstart.metrics.paired_tests import AccuracyDifference
 from headstart.page.embedding import pack_integers, round_floats
 from headstart.page.image_table import ImageTable
+from headstart.store.attributions import load_attribution
 from headstart.store.crop_accuracies import load_crop_accuracies
 from headstart.store.embeddings import load_embedding
 from headstart.store.learning_curves import load_learning_curves
@@ -56,7 +57,9 @@ def curves(results: Path, run: str, trained: bool, confidence: float) -> dict[st
     reliability = []
     for name, bins in load_reliability_bins(results / "reliability" / f"{run}.tsv").items():
         held = bins.n > 0
-        low, high = wilson_interval(np.round(bins.accuracy * bins.n)[held], bins.n[held], confidence)
+        low, high = wilson_interval(
+            np.round(bins.accuracy * bins.n)[held], bins.n[held], confidence
+        )
         reliability.append(
             {
                 "stage": name,
@@ -75,6 +78,29 @@ def curves(results: Path, run: str, trained: bool, confidence: float) -> dict[st
         "reliability": reliability,
         "training": [vars(epoch) for epoch in training],
         "crops": [row._asdict() for row in load_crop_accuracies(crops)] if crops.exists() else [],
+    }
+
+
+def attribution(path: Path, table: ImageTable) -> dict[str, Any] | None:
+    """Where a run looked at the page's images that it gets wrong; None without a file at `path`.
+
+    Negative evidence is left out, and each map is relative to its greatest value.
+    """
+    if not path.exists():
+        return None
+    loaded = load_attribution(path)
+    if loaded.unavailable:
+        return {"unavailable": loaded.unavailable}
+    places = table.add(loaded.ids)
+    positive = np.maximum(loaded.maps[places >= 0], 0)
+    greatest = np.maximum(positive.max(axis=(2, 3), keepdims=True), np.finfo(np.float32).tiny)
+    _, _, height, width = loaded.maps.shape
+    return {
+        "height": height,
+        "width": width,
+        "crop": loaded.crop,
+        "images": pack_integers(places[places >= 0]),
+        "maps": pack_integers(np.round(255 * positive / greatest).astype(np.int64)),
     }
 
 

@@ -62,7 +62,7 @@ function caption(run, image) {
   return isRight(run, image) ? `${label}, ${p}` : `${label}, taken for ${CLASSES[predictedClass(run, image)]}, ${p}`;
 }
 
-function tile(image, images, text, state) {
+function tile(image, images, text, state, beside = null) {
   const names = [DATA.classes[IMAGES.labels[image]].name, IMAGES.ids[image]];
   return element(
     "li",
@@ -70,20 +70,20 @@ function tile(image, images, text, state) {
     element(
       "button",
       { type: "button", class: `tile ${state}`, title: names.join("\n"), onclick: () => openDetail(image, images) },
-      thumbnailOf(image),
+      beside ? element("span", { class: "pair" }, thumbnailOf(image), beside) : thumbnailOf(image),
       element("span", { class: "caption" }, text),
     ),
   );
 }
 
-// A list of images that grows by `step` at a time.
-function gallery(images, captionOf, { step = 24, outlined = false } = {}) {
-  const list = element("ul", { class: "gallery" });
+// A list of images that grows by `step` at a time. beside: an image -> what stands at its right.
+function gallery(images, captionOf, { step = 24, outlined = false, beside = null } = {}) {
+  const list = element("ul", { class: beside ? "gallery pairs" : "gallery" });
   const more = element("button", { type: "button", onclick: () => grow() });
   function grow() {
     const shown = list.children.length;
     const state = (image) => (outlined && isVal(image) ? (isRight(selection.run, image) ? "is-right" : "is-wrong") : "");
-    list.append(...images.slice(shown, shown + step).map((image) => tile(image, images, captionOf(image), state(image))));
+    list.append(...images.slice(shown, shown + step).map((image) => tile(image, images, captionOf(image), state(image), beside?.(image))));
     const left = images.length - list.children.length;
     more.hidden = left <= 0;
     more.textContent = `Show ${count(Math.min(step, left))} more of ${count(left)}`;
