@@ -8,7 +8,6 @@ from stages import parser, run
 
 def report(args: argparse.Namespace, params: Params) -> str:
     from headstart.metrics.paired_tests import paired_differences
-    from headstart.report.conclusions import finetuning_conclusions, transfer_conclusions
     from headstart.page.content import (
         ActiveRuns,
         collect,
@@ -16,6 +15,7 @@ def report(args: argparse.Namespace, params: Params) -> str:
         load_predictions,
     )
     from headstart.page.html_page import write_page
+    from headstart.report.conclusions import finetuning_conclusions, transfer_conclusions
     from headstart.store.images import open_images
     from headstart.store.run_metrics import load_metrics
 

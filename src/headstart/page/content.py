@@ -8,7 +8,6 @@ import numpy as np
 
 from headstart.core.errors import UserError
 from headstart.metrics.paired_tests import AccuracyDifference
-from headstart.report.comparison import Results, best_run
 from headstart.page import sections
 from headstart.page.class_order import order_classes
 from headstart.page.embedding import pack_integers
@@ -19,6 +18,7 @@ from headstart.page.thumbnails import (
     lay_out_sheets,
     thumbnail_side,
 )
+from headstart.report.comparison import Results, best_run
 from headstart.store.examples import SPLITS
 from headstart.store.images import Images
 from headstart.store.top_classes import TopClasses, load_top_classes
