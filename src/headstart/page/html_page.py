@@ -70,7 +70,8 @@ def _parts(content: PageContent) -> Iterator[str]:
     yield re.sub(r"\{\{(\w+)\}\}", lambda match: filled[match[1]], before)
     for number, sheet in enumerate(content.sheets):
         # Last, so that the page appears before the browser has read them.
-        yield f'<script type="text/plain" id="sheet-{number}">{b64encode(sheet).decode()}</script>\n'
+        base64 = b64encode(sheet).decode()
+        yield f'<script type="text/plain" id="sheet-{number}">{base64}</script>\n'
     yield after
 
 

@@ -12,9 +12,13 @@ from headstart.core.thread_map import thread_map
 SHEET_SIDE = 2048
 """The greatest width and height of a sheet in px: a browser decodes it, 16 MB, when it is seen."""
 
-QUALITY = 65
-"""Of JPEG: about 1.2 KB for a photograph of 64 x 64 px. WebP would take as much at this size, ten
-times as long, and its filter lets neighbors bleed into each other."""
+FINE, COARSE = 80, 50
+"""Qualities of JPEG, for few and for many images: COARSE takes about 1.0 KB for a photograph of 64 x
+64 px. WebP takes ten times as long at this size, and its filter lets neighbors bleed into each
+other."""
+
+MANY_PIXELS = 10_000_000
+"""The number of px of all sheets from which on they are COARSE."""
 
 BLOCK = 16
 """The side of JPEG's blocks in px, at half the resolution for colors."""
@@ -60,6 +64,9 @@ def encode_sheets(
     pixels: [N, S, S, 3] uint8. rows: the positions in `pixels` of all images of the list.
     """
 
+    many = sum(sheet.count * sheet.side**2 for sheet in sheets) >= MANY_PIXELS
+    quality = COARSE if many else FINE
+
     def encode(sheet: Sheet) -> bytes:
         _, count, side, columns = sheet
         canvas = Image.new("RGB", (columns * side, -(-count // columns) * side))
@@ -69,7 +76,7 @@ def encode_sheets(
                 picture = picture.resize((side, side), Image.Resampling.LANCZOS)
             canvas.paste(picture, (i % columns * side, i // columns * side))
         file = io.BytesIO()
-        canvas.save(file, "JPEG", quality=QUALITY, optimize=True)
+        canvas.save(file, "JPEG", quality=quality, optimize=True)
         return file.getvalue()
 
     return thread_map(encode, sheets, "thumbnails")

@@ -25,7 +25,7 @@ function openDetail(image, images = [image]) {
       "div",
       { class: "detail-top" },
       thumbnailOf(image, "large"),
-      element("div", {}, element("h2", {}, name), element("p", { class: "file" }, IMAGES.ids[image]), element("p", { class: "quiet" }, `an image of the ${split} split`)),
+      element("div", { class: "about" }, element("h2", {}, name), element("p", { class: "file" }, IMAGES.ids[image]), element("p", { class: "quiet" }, `an image of the ${split} split`)),
       ...lookedAtBoth(selection.run, image),
     ),
     ...(isVal(image) ? [predictionsTable(image), ...DATA.nearest.map((nearest) => nearestImages(nearest, image))] : []),
