@@ -14,9 +14,6 @@ from headstart.core.atomic_files import atomic_path
 from headstart.page.content import PageContent
 from headstart.page.embedding import embed_json
 
-ECHARTS = "6.1.0"
-"""The version of assets/vendor/echarts.min.js, the file dist/echarts.min.js of npm's package."""
-
 SCRIPTS = (
     "data.js",
     "dom.js",

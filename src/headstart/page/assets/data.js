@@ -2,8 +2,15 @@
 
 const DATA = JSON.parse(document.getElementById("data").textContent);
 
+function decodeBase64(base64) {
+  const text = atob(base64);
+  const bytes = new Uint8Array(text.length);
+  for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
+  return bytes;
+}
+
 function unpack({ dtype, base64 }) {
-  const bytes = Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
+  const bytes = decodeBase64(base64);
   const types = { uint8: Uint8Array, uint16: Uint16Array, uint32: Uint32Array };
   return new types[dtype](bytes.buffer);
 }

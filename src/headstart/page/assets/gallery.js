@@ -5,7 +5,7 @@ const SHEET_URLS = [];
 function sheetUrl(number) {
   if (!SHEET_URLS[number]) {
     const holder = document.getElementById(`sheet-${number}`);
-    const bytes = Uint8Array.from(atob(holder.textContent), (character) => character.charCodeAt(0));
+    const bytes = decodeBase64(holder.textContent);
     SHEET_URLS[number] = URL.createObjectURL(new Blob([bytes], { type: "image/jpeg" }));
     holder.remove();
   }
@@ -37,8 +37,16 @@ const thumbnailsInView = new IntersectionObserver(
   { rootMargin: "200px" },
 );
 
+// Decodes the sheets one by one while nothing else is to be done, so that no hover waits for it.
+function prepareSheets(number = 0) {
+  if (number === DATA.sheets.length) return;
+  sheetUrl(number);
+  requestIdleCallback(() => prepareSheets(number + 1));
+}
+
 // Thumbnails that were in view while the browser still read the sheets.
 document.addEventListener("DOMContentLoaded", () => {
+  if (DATA.sheets.length && "requestIdleCallback" in window) requestIdleCallback(() => prepareSheets());
   for (const thumbnail of document.querySelectorAll(".thumbnail")) {
     thumbnailsInView.unobserve(thumbnail);
     thumbnailsInView.observe(thumbnail);
