@@ -1,6 +1,8 @@
 """Class activation maps against the logits that the runs themselves compute."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,12 +10,19 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from headstart.attribution import NotAvailableError, activation_maps, load_linear_classifier
+from headstart.attribution import (
+    LinearClassifier,
+    NotAvailableError,
+    activation_maps,
+    load_linear_classifier,
+)
 from headstart.backbones.loading import load_backbone
 from headstart.config import Backbone
 from headstart.heads.fitted_head import HEAD_FILE, FittedHead, Standardization, save_head
 from headstart.heads.head_models import MLP, Affine
 from headstart.store.examples import ClassLabel
+from headstart.training.training_jobs import MODEL_FILE, load_model
+from headstart.training.training_loop import predict_logits
 
 CPU = torch.device("cpu")
 CLASSES = [ClassLabel(name, name) for name in ("a", "b", "c")]
@@ -67,8 +76,6 @@ def test_a_bright_square_is_where_the_map_is_high(tmp_path: Path) -> None:
         def forward_head(self, x: torch.Tensor, pre_logits: bool) -> torch.Tensor:
             return x.mean((2, 3))
 
-    from headstart.attribution import LinearClassifier
-
     image = np.zeros((1, 16, 16, 3), np.uint8)
     image[0, 8:, :8] = 255
     model = LinearClassifier(
@@ -93,8 +100,8 @@ def test_a_network_that_pools_otherwise_has_none(
     backbone = Backbone(
         architecture=architecture, weights="none", input_size=size, model_args=arguments
     )
-    width = timm.create_model(architecture, num_classes=0, **arguments).head_hidden_size
-    save_linear_head(tmp_path / "other-linear", int(width), {})
+    network: Any = timm.create_model(architecture, num_classes=0, **arguments)
+    save_linear_head(tmp_path / "other-linear", network.head_hidden_size, {})
     model = load_linear_classifier(tmp_path / "other-linear", {"other": backbone})
     with pytest.raises(NotAvailableError, match="doesn't average feature maps"):
         activation_maps(model, pixels(1, size), np.array([[0, 1]]), CPU)
@@ -111,11 +118,6 @@ def test_what_is_not_linear_says_so(tmp_path: Path) -> None:
 
 
 def test_a_fine_tuned_networks_maps_are_of_its_own_logits(tmp_path: Path) -> None:
-    import json
-
-    from headstart.training.training_jobs import MODEL_FILE, load_model
-    from headstart.training.training_loop import predict_logits
-
     network = timm.create_model("resnet10t", num_classes=3)
     description = {
         "backbone": {"architecture": "resnet10t", "model_args": {}},

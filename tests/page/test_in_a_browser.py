@@ -4,9 +4,12 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
+from headstart.store.attributions import Attribution, write_attribution
+from headstart.store.top_classes import load_top_classes
 from tests.page.made_results import make_page, make_results
 from tests.stages.test_report import HOSTILE
 
@@ -38,15 +41,23 @@ def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as monkeypatch:
         name = "{split}/<img src=x onerror=hacked=1>{i}.png"
         make_results(monkeypatch, folder, val=240, names=CLASSES, file_name=name, views=10)
+        top = load_top_classes(folder / "results" / "top_classes" / "resnet50-linear.tsv")
+        wrong = np.flatnonzero(top.classes[:, 0] != np.array(top.labels))
+        maps = np.random.default_rng(0).normal(size=(len(wrong), 2, 3, 4))
+        attributions = folder / "data" / "attribution"
+        made = Attribution("", [top.ids[i] for i in wrong], maps, crop=0.875)
+        write_attribution(attributions / "resnet50-linear.h5", made)
+        reason = "a head of kind mlp is not linear"
+        write_attribution(attributions / "random-linear.h5", Attribution.none(reason))
         return make_page(monkeypatch, folder)
 
 
 class Opened:
     """A page with all that its console said, and all that it asked for."""
 
-    def __init__(self, browser: Browser, file: Path, **context) -> None:
+    def __init__(self, browser: Browser, file: Path, width: int = 1200, dark: bool = False) -> None:
         self.context = browser.new_context(
-            **({"viewport": {"width": 1200, "height": 900}} | context)
+            viewport={"width": width, "height": 900}, color_scheme="dark" if dark else "light"
         )
         self.context.set_offline(True)
         self.context.set_default_timeout(10_000)
@@ -117,6 +128,25 @@ def test_the_mistakes_are_captioned_the_most_confident_first(page: Page):
     assert all(", taken for " in caption for caption in captions)
     page.get_by_label("Run shown below").select_option(label="random-linear")
     assert page.locator("#mistakes p").inner_text().startswith("random-linear is wrong about ")
+
+
+def test_where_a_run_looked_stands_beside_its_mistakes(page: Page):
+    page.locator("#mistakes").scroll_into_view_if_needed()
+    assert page.locator("#mistakes .looked canvas").count() == 24
+    heat = page.locator("#mistakes .heat").first
+    box, around = heat.bounding_box(), page.locator("#mistakes .looked").first.bounding_box()
+    assert box is not None
+    assert around is not None
+    assert box["width"] == pytest.approx(0.875 * around["width"], rel=0.02)
+    page.locator("#mistakes .tile").first.click()
+    assert page.locator("#detail .looked").count() == 2
+    page.keyboard.press("Escape")
+    page.get_by_label("Run shown below").select_option(label="random-linear")
+    said = (
+        "Where it looked is not available for random-linear, as a head of kind mlp is not linear."
+    )
+    assert said in page.locator("#mistakes p").inner_text()
+    assert page.locator("#mistakes .looked").count() == 0
 
 
 def test_a_cell_of_the_confusion_matrix_opens_its_images(page: Page):
@@ -204,10 +234,15 @@ def test_hostile_names_are_shown_as_they_are(page: Page):
 def test_the_keyboard_reaches_everything(page: Page):
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.textContent") == "Skip to the results"
-    seen = set()
-    for _ in range(150):
+    page.evaluate(
+        """() => {
+          window.seen = new Set();
+          document.addEventListener("focusin", ({target}) => seen.add(target.closest("section")?.id));
+        }"""
+    )
+    for _ in range(120):
         page.keyboard.press("Tab")
-        seen.add(page.evaluate("document.activeElement.closest('section')?.id"))
+    seen = set(page.evaluate("[...seen]"))
     assert {"runs", "differences", "mistakes", "map", "confusions"} <= seen
 
 
@@ -229,9 +264,8 @@ def test_unusual_results_are_drawn_too(
     make_results(monkeypatch, tmp_path, **made)
     backbones = made.get("backbones", ("random", "resnet50"))
     file = make_page(monkeypatch, tmp_path, backbones=backbones)
-    scheme, width = ("dark", 400) if kind == "one run" else ("light", 1200)
-    size = {"width": width, "height": 900}
-    opened = Opened(browser, file, viewport=size, color_scheme=scheme)
+    width = 400 if kind == "one run" else 1200
+    opened = Opened(browser, file, width=width, dark=kind == "one run")
     for canvas in ("#map .map", "#confusions .matrix", "#curves .chart"):
         opened.page.locator(canvas).first.scroll_into_view_if_needed()
         opened.page.locator(f"{canvas} canvas").first.wait_for()

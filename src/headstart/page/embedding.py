@@ -32,5 +32,6 @@ def pack_integers(values: np.ndarray) -> dict[str, str]:
 
 def round_floats(values: Any, digits: int = 4) -> list[Any]:
     """An array as nested lists of numbers; NaN becomes None."""
-    rounded = np.round(np.asarray(values, np.float64), digits)
-    return np.where(np.isnan(rounded), None, rounded.astype(object)).tolist()
+    rounded = np.round(np.asarray(values, np.float64), digits).astype(object)
+    rounded[rounded != rounded] = None  # NaN alone differs from itself
+    return rounded.tolist()

@@ -33,7 +33,7 @@ class ImageTable:
             rng = np.random.default_rng(SAMPLE_SEED)
             positions = np.sort(rng.choice(len(val_ids), max_images, replace=False))
         stored = {id_: row for row, id_ in enumerate(images.examples.ids)}
-        ids = [val_ids[position] for position in positions]
+        ids = [val_ids[position] for position in positions.tolist()]
         rows = [stored[id_] for id_ in ids]
         places = {id_: place for place, id_ in enumerate(ids)}
         return cls(images, positions, rows, max_images, places, stored)

@@ -13,9 +13,9 @@ SHEET_SIDE = 2048
 """The greatest width and height of a sheet in px: a browser decodes it, 16 MB, when it is seen."""
 
 FINE, COARSE = 80, 50
-"""Qualities of JPEG, for few and for many images: COARSE takes about 1.0 KB for a photograph of 64 x
-64 px. WebP takes ten times as long at this size, and its filter lets neighbors bleed into each
-other."""
+"""Qualities of JPEG for few and for many images. COARSE takes 1.0 KB for a photograph of 64 px.
+
+WebP takes ten times as long at this size, and its filter lets neighbors bleed into each other."""
 
 MANY_PIXELS = 10_000_000
 """The number of px of all sheets from which on they are COARSE."""
