@@ -18,7 +18,7 @@ def neighbors(args: argparse.Namespace, params: Params) -> str:
     ):
         images = nearest_images(train, val)
     name = args.features.name
-    write_nearest_images(args.results / "neighbors" / f"{name}.tsv", images)
+    write_nearest_images(args.results / "neighbors" / f"{name}-train.tsv", images)
     count, kept = images.nearest.shape
     return f"{name}: the {kept} nearest of {len(train.examples)} train images for {count} of val"
 

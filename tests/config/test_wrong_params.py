@@ -165,10 +165,14 @@ WRONG: list[tuple[str, Any] | tuple[str, Any, str]] = [
     ("learning_curve.images_per_class", [0]),
     ("learning_curve.heads", ["lad"]),
     ("learning_curve.subsets", 10**9),
-    ("tsne.split", "test"),
+    ("tsne.splits", ["test"]),
     ("tsne.classes", "all"),
     ("tsne.perplexity", 1),
     ("tsne.seed", 2**40),
+    ("tsne.split", "val"),
+    ("report.attribution", "yes please"),
+    ("report.max_images", 0),
+    ("report.max_image", 10),
 ]
 
 

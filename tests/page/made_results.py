@@ -82,7 +82,7 @@ def make_results(
         order = rng.permuted(np.tile(np.arange(train), (val, 1)), axis=1)[:, :5]
         nearest = np.array(splits["train"].ids)[order]
         similar = NearestImages(held.ids, nearest, np.linspace(0.9, 0.5, 5)[None].repeat(val, 0))
-        write_nearest_images(results / "neighbors" / f"{backbone}.tsv", similar)
+        write_nearest_images(results / "neighbors" / f"{backbone}-train.tsv", similar)
         learning = [LearningCurvePoint(n, 4 * n, 3, 0.5, 0.4, 0.6, 0.45, 0.55) for n in (1, 2, 5)]
         write_learning_curve(results / "learning_curves" / f"{backbone}-lda.tsv", learning)
 

@@ -237,7 +237,8 @@ def test_the_keyboard_reaches_everything(page: Page):
     page.evaluate(
         """() => {
           window.seen = new Set();
-          document.addEventListener("focusin", ({target}) => seen.add(target.closest("section")?.id));
+          const note = ({target}) => seen.add(target.closest("section")?.id);
+          document.addEventListener("focusin", note);
         }"""
     )
     for _ in range(120):

@@ -23,7 +23,7 @@ def test_an_image_is_nearest_to_its_own_copy(
     paths = ("--features", "features", "--results", "results")
     cases.run_stage(monkeypatch, tmp_path, "neighbors", *paths)
     assert capsys.readouterr().out == "features: the 5 nearest of 40 train images for 10 of val\n"
-    found = load_nearest_images(tmp_path / "results" / "neighbors" / "features.tsv")
+    found = load_nearest_images(tmp_path / "results" / "neighbors" / "features-train.tsv")
     expected = cases.examples(40, split="train").ids[10:20]
     assert found.nearest[:, 0].tolist() == expected
     assert found.similarity[:, 0] == pytest.approx(1, abs=1e-3)

@@ -107,8 +107,8 @@ def test_results_of_other_images_are_one_line(tmp_path: Path, monkeypatch: pytes
 
 def test_a_missing_table_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     make_results(monkeypatch, tmp_path, backbones=["random"])
-    (tmp_path / "results" / "neighbors" / "random.tsv").unlink()
+    (tmp_path / "results" / "neighbors" / "random-train.tsv").unlink()
     with pytest.raises(
-        SystemExit, match=r"^error: .*neighbors.random\.tsv is missing; `dvc repro`"
+        SystemExit, match=r"^error: .*neighbors.random-train\.tsv is missing; `dvc repro`"
     ):
         make_page(monkeypatch, tmp_path, backbones=["random"])

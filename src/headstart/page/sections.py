@@ -145,7 +145,7 @@ def nearest(results: Path, backbones: list[str], table: ImageTable) -> list[dict
     The table may have no place for all of them, so the nearest of all backbones are added first.
     `images` holds place + 1, or 0 for an image without a place.
     """
-    loaded = {b: load_nearest_images(results / "neighbors" / f"{b}.tsv") for b in backbones}
+    loaded = {b: load_nearest_images(results / "neighbors" / f"{b}-train.tsv") for b in backbones}
     rows = table.val_positions
     for rank in range(max((images.nearest.shape[1] for images in loaded.values()), default=0)):
         for images in loaded.values():
