@@ -15,14 +15,13 @@ function sheetUrl(number) {
 function fillThumbnail(thumbnail) {
   const image = Number(thumbnail.dataset.image);
   const number = DATA.sheets.findLastIndex((sheet) => sheet.first <= image);
-  const { first, side, columns, count: held } = DATA.sheets[number];
+  const { first, columns, count: held } = DATA.sheets[number];
   const [column, line] = [(image - first) % columns, Math.floor((image - first) / columns)];
   const lines = Math.ceil(held / columns);
   const share = (place, places) => (places > 1 ? `${(100 * place) / (places - 1)}%` : "0");
   thumbnail.style.backgroundImage = `url(${sheetUrl(number)})`;
   thumbnail.style.backgroundSize = `${100 * columns}% ${100 * lines}%`;
   thumbnail.style.backgroundPosition = `${share(column, columns)} ${share(line, lines)}`;
-  thumbnail.classList.toggle("coarse", side < 128 && thumbnail.classList.contains("large"));
 }
 
 const thumbnailsInView = new IntersectionObserver(
