@@ -18,6 +18,7 @@ from headstart.attribution import (
 )
 from headstart.backbones.loading import load_backbone
 from headstart.config import Backbone
+from headstart.core.errors import UserError
 from headstart.heads.fitted_head import HEAD_FILE, FittedHead, Standardization, save_head
 from headstart.heads.head_models import MLP, Affine
 from headstart.store.examples import ClassLabel
@@ -100,11 +101,20 @@ def test_a_network_that_pools_otherwise_has_none(
     backbone = Backbone(
         architecture=architecture, weights="none", input_size=size, model_args=arguments
     )
-    network: Any = timm.create_model(architecture, num_classes=0, **arguments)
-    save_linear_head(tmp_path / "other-linear", network.head_hidden_size, {})
+    loaded = load_backbone(backbone)
+    network: Any = loaded.network
+    save_linear_head(tmp_path / "other-linear", network.head_hidden_size, loaded.provenance)
     model = load_linear_classifier(tmp_path / "other-linear", {"other": backbone})
     with pytest.raises(NotAvailableError, match="doesn't average feature maps"):
         activation_maps(model, pixels(1, size), np.array([[0, 1]]), CPU)
+
+
+def test_a_head_of_another_backbone_is_an_error(tmp_path: Path) -> None:
+    backbone = Backbone(**SMALL)
+    provenance = load_backbone(backbone).provenance
+    save_linear_head(tmp_path / "small-linear", 512, provenance | {"weights": "others"})
+    with pytest.raises(UserError, match="small-linear was trained on another backbone's features"):
+        load_linear_classifier(tmp_path / "small-linear", {"small": backbone})
 
 
 def test_what_is_not_linear_says_so(tmp_path: Path) -> None:

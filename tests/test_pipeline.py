@@ -127,7 +127,7 @@ ARROWS = {
         *("config", "core", "data", "evaluation", "extraction", "heads", "metrics", "runtime"),
         *("store", "training"),
     },
-    "attribution.py": {"backbones", "config", "heads", "training"},
+    "attribution.py": {"backbones", "config", "core", "heads", "training"},
     "api": {
         *("backbones", "config", "core", "data", "evaluation", "extraction", "heads", "metrics"),
         *("runtime", "store"),

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from headstart.backbones.loading import load_backbone, resize_tensor
 from headstart.config import Backbone
+from headstart.core.errors import UserError
 from headstart.heads.fitted_head import HEAD_FILE, load_head
 from headstart.heads.head_models import Affine
 from headstart.training import fine_tuning, from_scratch
@@ -52,7 +53,7 @@ def load_linear_classifier(folder: Path, zoo: Mapping[str, Backbone]) -> LinearC
 
     Raises:
         NotAvailableError: the run doesn't end in one linear layer.
-        UserError: its files, or its backbone, can't be loaded.
+        UserError: its files, or its backbone, can't be loaded, or don't belong to each other.
     """
     if (folder / MODEL_FILE).exists():
         return _trained_network(folder / MODEL_FILE)
@@ -67,6 +68,11 @@ def _head_on_backbone(folder: Path, zoo: Mapping[str, Backbone]) -> LinearClassi
     if not isinstance(head.model, Affine):
         raise NotAvailableError(f"a head of kind {head.model.kind} is not linear")
     loaded = load_backbone(zoo[alias])
+    # The head's provenance has more keys: how the features were extracted.
+    if any(head.provenance.get(key) != value for key, value in loaded.provenance.items()):
+        raise UserError(
+            f"{folder.name} was trained on another backbone's features; run `dvc repro`"
+        )
     given = loaded.preprocessing
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (given.mean, given.std))
 

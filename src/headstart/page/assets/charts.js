@@ -7,7 +7,6 @@ const SHAPES = ["circle", "triangle", "rect", "diamond"];
 const DASHES = ["solid", "dashed", "dotted"];
 
 const darkScheme = matchMedia("(prefers-color-scheme: dark)");
-const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
 function theme() {
   const style = getComputedStyle(document.documentElement);
