@@ -19,7 +19,7 @@ function drawDifferences() {
 function comparison(a, b) {
   if (a === b) return [element("p", {}, "Choose two different runs.")];
   const pair = DATA.pairs.find(({ better, worse }) => [better, worse].includes(a.name) && [better, worse].includes(b.name));
-  const points = (x) => (100 * x).toFixed(1);
+  const points = (x) => (100 * x).toFixed(1).replace("-", "−");
   const sure = pair.low > 0;
   const verdict = sure ? " is better than " : " is ahead of ";
   const doubt = sure ? "" : " This is no evidence of a difference: the interval includes zero.";

@@ -19,8 +19,8 @@ function drawTop() {
   document.title = `${DATA.dataset}: report of headstart`;
   section("answer").append(
     element("strong", {}, run.name),
-    DATA.runs.length > 1 ? " is the run to use. " : " is the only run. ",
-    `Of ${plural(n, "image")} kept apart from its training, it put `,
+    DATA.runs.length > 1 ? " did best on tune, the images set aside for choosing. " : " is the only run. ",
+    `Of ${plural(n, "image")} that took no part in training or choosing (val), it put `,
     element("strong", { title: `top-1 on val, n = ${n}, ${protocolName(run)}` }, percent(top1)),
     ` into the right one of ${classes} (${level} interval: ${interval(bounds)}).`,
   );
@@ -30,7 +30,7 @@ function drawTop() {
     ? ` Pictures: a random ${count(IMAGES.val)} of the ${count(DATA.splits.val)} val images; all numbers are those of all of them.`
     : "";
   section("scope").textContent =
-    `Images: ${parts.join(", ")}. The run was chosen on tune; every number on this page is of val unless it says otherwise, and nothing was chosen on val.${pictures}`;
+    `Images: ${parts.join(", ")}. Every number on this page is of val unless it says otherwise.${pictures}`;
   const terms = Object.entries(WORDS).map(([word, meaning]) => [element("dt", {}, word), element("dd", {}, meaning)]);
   document.querySelector("#words dl").append(...terms.flat());
 }
@@ -75,7 +75,7 @@ function drawRuns() {
         return element("span", { class: "with-bar", title }, intervalBar(top1, bounds, scale), element("span", { class: "number" }, text));
       },
     },
-    metric("top5", "top-5", "share of val images whose class is among the five likeliest", percent),
+    ...(DATA.classes.length > 5 ? [metric("top5", "top-5", "share of val images whose class is among the five likeliest", percent)] : []),
     metric("nll", "NLL", "negative log-likelihood before temperature scaling; lower is better", (x) => x.toFixed(3)),
     metric("ece", "ECE", "expected calibration error before temperature scaling; lower is better", (x) => x.toFixed(3)),
     ...(onTest
