@@ -18,7 +18,6 @@ from headstart.data.manifest import Entry, Manifest, check_unique_ids
 from headstart.data.splits import held_out
 from headstart.store.examples import Split
 
-
 SHOWN_BOXES = 20
 """How many wrong boxes a message lists."""
 
@@ -108,8 +107,12 @@ def boxes_outside(entries: list[Entry]) -> str:
         return ""
     more = [f"  and {len(outside) - SHOWN_BOXES} more"] if len(outside) > SHOWN_BOXES else []
     return "\n".join(
-        [f"{len(outside)} boxes don't lie within their images:", *outside[:SHOWN_BOXES], *more]
-        + ["Give x1, y1, x2, y2 in px of the image as it is shown (EXIF orientation applied)."]
+        [
+            f"{len(outside)} boxes don't lie within their images:",
+            *outside[:SHOWN_BOXES],
+            *more,
+            "Give x1, y1, x2, y2 in px of the image as it is shown (EXIF orientation applied).",
+        ]
     )
 
 

@@ -17,8 +17,8 @@ class Images:
     """An open images.h5.
 
     pixels: [N, S, S, 3] uint8, read from disk when sliced. digests: [N, 32] uint8, SHA-256 of each
-    image's pixels. splits: [N] names. boxes: [N, K, 4] float32, the left, upper, right and lower edges
-    of each image's boxes in stored px, NaN behind its last one.
+    image's pixels. splits: [N] names. boxes: [N, K, 4] float32, the left, upper, right and lower
+    edges of each image's boxes in stored px, NaN behind its last one.
     """
 
     pixels: h5py.Dataset

@@ -84,7 +84,9 @@ def _without_wrappers(source: FileTree) -> FileTree:
             return source
         inner = top.pop()
         for name in BOX_TABLES.keys() & source.names:
-            raise UserError(f"{source.path / name} is not beside the class folders; move it to {inner}")
+            raise UserError(
+                f"{source.path / name} is not beside the class folders; move it to {inner}"
+            )
         source = source.subtree(inner)
 
 
