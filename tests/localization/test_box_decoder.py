@@ -11,7 +11,7 @@ def test_steps_are_those_of_an_lstm_cell_on_the_same_map():
     positions, logits = decoder(maps)
     assert positions.shape == (2, 4, 4)
     assert logits.shape == (2, 4)
-    cell = torch.nn.LSTMCell(30, 7)
+    cell = torch.nn.LSTMCell(7, 7)
     cell.load_state_dict({k.removesuffix("_l0"): v for k, v in decoder.lstm.state_dict().items()})
     reduced, state = decoder.reduce(maps), None
     for step in range(4):

@@ -3,7 +3,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.metrics import average_precision_score, f1_score
+from sklearn.metrics import average_precision_score
 from torchvision.ops import box_iou as torchvision_iou
 
 from headstart.metrics.localization_metrics import (
@@ -87,19 +87,16 @@ def test_ious_are_of_the_emitted_boxes_one_to_one():
     assert iou_sums(LocatedBoxes(truths, boxes, scores, 0.95)) == pytest.approx([0])
 
 
-def test_the_threshold_with_the_highest_f1():
-    rng = np.random.default_rng(3)
-    truths = random_boxes(rng, 80, 1)
-    boxes = np.concatenate([truths + rng.normal(0, 4, (80, 1, 4)), random_boxes(rng, 80, 1)], 1)
-    located = LocatedBoxes(truths, boxes, rng.beta([[6, 2]], [[2, 4]], (80, 2)))
-    found, scores = hits(located).ravel(), located.scores.ravel()
-    missed = 80 - found.sum()
-    # An object that no box finds is one that no threshold emits.
-    is_object = np.append(found, np.ones(missed))
-    by_threshold = {
-        t: f1_score(is_object, np.append(scores >= t, np.zeros(missed))) for t in scores
-    }
-    assert best_threshold(located) == max(by_threshold, key=lambda t: by_threshold[t])
+def test_the_threshold_emits_what_is_rather_an_object_than_none():
+    truths = np.array([[shifted(0)]] * 4)
+    boxes = np.array([[shifted(0), shifted(40)]] * 3 + [[shifted(9), shifted(40)]])
+    scores = np.array([[0.95, 0.1], [0.9, 0.2], [0.6, 0.3], [0.5, 0.4]])
+    # 0.55 emits three boxes that are right: 2 * 3 / (3 + 4). The fourth, of an IoU of 1/19, would
+    # add less than it costs, and so would all second boxes.
+    located = LocatedBoxes(truths, boxes, scores)
+    assert best_threshold(located) == 0.6
+    good = LocatedBoxes(truths, np.array([[shifted(0), shifted(40)]] * 4), scores)
+    assert best_threshold(good) == 0.5
 
 
 def test_intervals_are_over_images_and_paired():

@@ -38,7 +38,7 @@ class Localize(Section):
     dropout: Annotated[float, Field(ge=0, lt=1)]
     position_weight: Positive
     epochs: Epochs
-    batch_size: BatchSize
+    batch_size: Annotated[BatchSize, Field(ge=2)]
     learning_rate: Positive
     weight_decay: NotNegative
     seed: Seed

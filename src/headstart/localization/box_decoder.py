@@ -20,8 +20,9 @@ class Candidates(NamedTuple):
 class BoxDecoder(nn.Module):
     """Feature maps [B, C, h, w] -> candidates in `steps` steps (section 3.5).
 
-    The LSTM reads the whole map, reduced to `channels` by a 1x1 convolution, at every step; what it
-    has already emitted it knows from its state.
+    The whole map, reduced to `channels` by a 1x1 convolution and then to `hidden` values by one
+    affine layer, is the LSTM's input at every step; what it has already emitted it knows from its
+    state.
 
     map_shape: (C, h, w). hidden: units of the LSTM. dropout: of whole channels of the reduced map,
     and of the LSTM's outputs.
@@ -51,14 +52,16 @@ class BoxDecoder(nn.Module):
             nn.ReLU(),
             nn.Dropout2d(dropout),
             nn.Flatten(),
+            nn.Linear(channels * height * width, hidden),
+            nn.ReLU(),
         )
-        self.lstm = nn.LSTM(channels * height * width, hidden, batch_first=True)
+        self.lstm = nn.LSTM(hidden, hidden, batch_first=True)
         self.dropout = nn.Dropout(dropout)
         self.position = nn.Linear(hidden, 4)
         self.confidence = nn.Linear(hidden, 1)
 
     def forward(self, maps: Tensor) -> Candidates:
-        reduced = self.reduce(maps.float())
+        reduced = self.reduce(maps.float())  # [B, hidden]
         outputs, _ = self.lstm(reduced[:, None].expand(-1, self.steps, -1))
         outputs = self.dropout(outputs)  # [B, K, hidden]
         return Candidates(self.position(outputs), self.confidence(outputs)[..., 0])

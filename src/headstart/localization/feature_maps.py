@@ -30,7 +30,7 @@ class MapEncoder(nn.Module):
 
     def __init__(self, backbone: LoadedBackbone) -> None:
         super().__init__()
-        self.network: Any = backbone.network
+        self.network: Any = backbone.network.to(memory_format=torch.channels_last)
         self.preprocessing = backbone.preprocessing
         self.register_buffer("mean", torch.tensor(self.preprocessing.mean).view(3, 1, 1))
         self.register_buffer("std", torch.tensor(self.preprocessing.std).view(3, 1, 1))
@@ -46,6 +46,7 @@ class MapEncoder(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         x = (images.float() / 255 - self.mean) / self.std
+        x = x.contiguous(memory_format=torch.channels_last)
         features = getattr(self.network, "forward_features", None)
         x = features(x) if features else None
         if isinstance(x, Tensor) and x.ndim == 3:  # a transformer's tokens, the class token first

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
-from math import isfinite
 from typing import NamedTuple
 
 import numpy as np
@@ -84,7 +83,7 @@ def train_localizer(
     encoder: on `device`; it stays as it is. val: only predicted, with the weights that were kept.
 
     Raises:
-        UserError: the views of a frozen backbone don't fit the memory, or the loss became infinite
+        UserError: the views of a frozen backbone don't fit the memory, or the boxes became infinite
             or NaN.
     """
     torch.manual_seed(settings.seed)
@@ -121,9 +120,9 @@ def train_localizer(
             losses = []
             for rows in np.array_split(rng.permutation(len(train)), batches):
                 images, truths = draw(rows, rng)
-                loss = localization_loss(
-                    network(images.to(device)), truths, settings.position_weight
-                )
+                candidates = network(images.to(device))
+                _check_finite(candidates, epoch, class_id)
+                loss = localization_loss(candidates, truths, settings.position_weight)
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()
                 nn.utils.clip_grad_norm_(network.parameters(), CLIP_NORM)
@@ -131,6 +130,7 @@ def train_localizer(
                 schedule.step()
                 losses.append(loss.item() * len(rows))
             candidates = predict(network, inputs[0], settings.batch_size, device)
+            _check_finite(candidates, epoch, class_id)
             tune_loss = localization_loss(candidates, tune_truths, settings.position_weight).item()
             row = LocalizerEpoch(
                 class_id,
@@ -139,11 +139,6 @@ def train_localizer(
                 tune_loss,
                 _first_iou(_located(candidates, tune)),
             )
-            if not isfinite(row.train_loss + tune_loss):
-                raise UserError(
-                    f"localize.learning_rate: the loss became {row.train_loss:g} in epoch {epoch}; "
-                    f"lower it"
-                )
             curve.append(row)
             if tune_loss < best[1]:
                 best = (epoch, tune_loss, deepcopy(network.state_dict()))
@@ -165,6 +160,14 @@ def predict(
     network.eval()
     batches = [network(batch.to(device)) for batch in inputs.split(batch_size)]
     return Candidates(*(torch.cat(parts).cpu() for parts in zip(*batches, strict=True)))
+
+
+def _check_finite(candidates: Candidates, epoch: int, class_id: str) -> None:
+    if not all(values.isfinite().all() for values in candidates):
+        raise UserError(
+            f"localize.learning_rate: in epoch {epoch} of {class_id} the boxes became infinite or "
+            f"NaN; lower it"
+        )
 
 
 def _frozen_inputs(

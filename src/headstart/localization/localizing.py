@@ -100,7 +100,7 @@ def localize(
             "objects": int(methods[LOCALIZER].truth_counts.sum()),
             "emitted": int(methods[LOCALIZER].emitted.sum()),
             "epoch": trained.epoch,
-            "threshold": round(threshold, 5),
+            "threshold": threshold,
             **_described(metrics, evaluate.confidence),
         }
         ids = [images.examples.ids[row] for row in rows[label]["val"]]

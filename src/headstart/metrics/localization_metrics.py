@@ -4,7 +4,7 @@ Boxes are x0, y0, x1, y1 in one unit. Images have different numbers of boxes, so
 padded: with NaN as a box that is not there, and with a score of 0.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -13,6 +13,9 @@ from headstart.metrics.classification_metrics import Estimate, resample_counts
 
 IOU_THRESHOLD = 0.5
 """The least IoU with which a box counts as having found an object (Everingham et al., 2010)."""
+
+THRESHOLDS = tuple(hundredths / 100 for hundredths in range(99, 0, -1))
+"""Thresholds of the confidence to choose from."""
 
 
 def box_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -111,16 +114,17 @@ def average_precision(
 
 
 def best_threshold(located: LocatedBoxes) -> float:
-    """Returns the score at which to stop, so that F1 at an IoU of 0.5 is highest.
+    """Returns the threshold at which 2 * (sum of IoUs) / (emitted boxes + objects) is highest.
 
-    F1 = 2 * hits / (emitted boxes + objects). Of equals the highest score is returned.
+    This is F1 with the IoU of an object and its box in place of hit or miss; so a box more than
+    there are objects costs as much as an object that gets none. Of equals the highest is returned.
     """
-    scores, found = located.scores.ravel(), hits(located).ravel()
-    order = np.argsort(-scores, kind="stable")
-    correct, emitted = np.cumsum(found[order]), np.arange(1, len(order) + 1)
-    f1 = 2 * correct / (emitted + located.truth_counts.sum())
-    ends = np.append(np.flatnonzero(np.diff(scores[order])), len(order) - 1)
-    return float(scores[order][ends[f1[ends].argmax()]])
+
+    def f1(threshold: float) -> float:
+        stopped = replace(located, threshold=threshold)
+        return 2 * iou_sums(stopped).sum() / (stopped.emitted.sum() + stopped.truth_counts.sum())
+
+    return max(THRESHOLDS, key=f1)
 
 
 @dataclass(frozen=True)
