@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 import timm
@@ -29,8 +31,8 @@ def test_pooled_the_map_is_what_extract_calls_features():
 
 
 def test_a_transformers_tokens_are_a_map_without_the_class_token():
-    arguments = {"img_size": 32, "num_classes": 0, "depth": 1, "embed_dim": 48, "num_heads": 2}
-    network = timm.create_model("vit_tiny_patch16_224", **arguments).eval()
+    arguments: dict[str, Any] = {"img_size": 32, "depth": 1, "embed_dim": 48, "num_heads": 2}
+    network: Any = timm.create_model("vit_tiny_patch16_224", num_classes=0, **arguments).eval()
     encoder = MapEncoder(load_module(network, 32, **STATISTICS))
     assert encoder.map_shape == (48, 2, 2)
     x = images(32)

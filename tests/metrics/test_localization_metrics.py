@@ -52,7 +52,7 @@ def test_average_precision_is_scikit_learns_times_the_share_that_is_found(seed, 
     scores = rng.integers(0, 5, n) / 5 if ties else rng.random(n)
     counts = rng.integers(0, 4, n)
     counts[0] += 1
-    truths = int(counts @ found) + rng.integers(0, 5)
+    truths = int(counts @ found) + int(rng.integers(0, 5))
     expected = average_precision_score(found, scores, sample_weight=counts)
     expected *= (counts @ found) / truths
     ours = average_precision(found, scores, truths, counts.astype(float))
