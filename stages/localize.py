@@ -25,8 +25,13 @@ def localize(args: argparse.Namespace, params: Params) -> str:
         open_features(args.features / "tune.h5", memory_limit=0) as tune,
         open_features(args.features / "val.h5", memory_limit=0) as val,
     ):
-        features = {"train": train, "tune": tune, "val": val}
-        result = localize(images, features, backbone, params.localize, params.evaluate)
+        result = localize(
+            images,
+            {"train": train, "tune": tune, "val": val},
+            backbone,
+            params.localize,
+            params.evaluate,
+        )
 
     folder = args.results / "localization" / args.backbone
     write_metrics(folder / "metrics.json", result.metrics)

@@ -31,7 +31,7 @@ def test_no_other_matching_costs_less(truths, candidates):
 
     def cost(steps) -> tuple[float, ...]:
         pairs = zip(truths, candidates[list(steps)], steps, strict=True)
-        return tuple(sum(pair_cost(*pair) for pair in pairs))
+        return tuple(np.sum([pair_cost(*pair) for pair in pairs], axis=0))
 
     ours = cost(match(truths, candidates))
     best = min(map(cost, permutations(range(len(candidates)), len(truths))))

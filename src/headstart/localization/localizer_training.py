@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
+from math import prod
 from typing import NamedTuple
 
 import numpy as np
@@ -183,7 +184,7 @@ def _frozen_inputs(
     count = settings.views * len(train)
     require_memory(
         f"localize.views: {settings.views} views of each of {len(train)} images",
-        2 * count * np.prod(encoder.map_shape),
+        2 * count * prod(encoder.map_shape),
         machine_memory(),
     )
     total = count + sum(map(len, others))

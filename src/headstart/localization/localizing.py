@@ -199,12 +199,14 @@ def _box_rows(ids: list[str], class_id: str, methods: dict[str, LocatedBoxes]) -
     truths = methods[LOCALIZER].truths
     for i, id_ in enumerate(ids):
         own = truths[i][np.isfinite(truths[i, :, 0])]
-        rows += [BoxRow(id_, class_id, TRUTH, *box, 1.0, 1) for box in own.tolist()]
+        rows += [
+            BoxRow(id_, class_id, TRUTH, x0, y0, x1, y1, 1.0, 1) for x0, y0, x1, y1 in own.tolist()
+        ]
         for source, located in methods.items():
             emitted = located.emitted[i].astype(int).tolist()
             boxes, scores = located.boxes[i].tolist(), located.scores[i].tolist()
             rows += [
-                BoxRow(id_, class_id, source, *box, score, sent)
-                for box, score, sent in zip(boxes, scores, emitted, strict=True)
+                BoxRow(id_, class_id, source, x0, y0, x1, y1, score, sent)
+                for (x0, y0, x1, y1), score, sent in zip(boxes, scores, emitted, strict=True)
             ]
     return rows

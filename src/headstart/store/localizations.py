@@ -72,8 +72,11 @@ def load_boxes(path: Path) -> list[BoxRow]:
     Raises:
         UserError: the file is missing.
     """
-    cells = [list(row.values()) for row in read_tsv(path)]
-    return [BoxRow(*row[:3], *map(float, row[3:8]), int(row[8])) for row in cells]
+    rows = []
+    for cells in (list(row.values()) for row in read_tsv(path)):
+        x0, y0, x1, y1, score = map(float, cells[3:8])
+        rows.append(BoxRow(*cells[:3], x0, y0, x1, y1, score, int(cells[8])))
+    return rows
 
 
 def write_localizer_curves(path: Path, epochs: list[LocalizerEpoch]) -> None:
