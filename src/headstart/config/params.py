@@ -13,7 +13,14 @@ from headstart.config.backbones import (
     Extract,
     ZooEntry,
 )
-from headstart.config.evaluation import TSNE, Ensemble, EnsembleRecipe, Evaluate, LearningCurve
+from headstart.config.evaluation import (
+    TSNE,
+    Audit,
+    Ensemble,
+    EnsembleRecipe,
+    Evaluate,
+    LearningCurve,
+)
 from headstart.config.heads import (
     Head,
     TrainHead,
@@ -49,6 +56,7 @@ class Params(Section):
     ensembles: dict[Alias, EnsembleRecipe]
     ensemble: Ensemble
     evaluate: Evaluate
+    audit: Audit
     learning_curve: LearningCurve
     tsne: TSNE
 
@@ -90,6 +98,7 @@ class Params(Section):
                 if chosen is not None
             ),
             ("learning_curve.heads", self.learning_curve.heads, self.heads, "heads"),
+            ("audit.backbones", self.audit.backbones, self.extract.backbones, "extract.backbones"),
             ("ensemble.ensembles", self.ensemble.ensembles, self.ensembles, "ensembles"),
         ):
             for alias in chosen:
