@@ -14,8 +14,8 @@ def audit(args: argparse.Namespace, params: Params) -> str:
     from headstart.store.audit_findings import write_findings
 
     pool = load_pool(args.features)
-    images = load_pool_images(args.images, args.manifest, pool.examples.ids)
-    found = audit_dataset(pool, images, params.audit.seed)
+    images = load_pool_images(args.images, pool.examples.ids)
+    found = audit_dataset(pool, images)
     write_findings(args.results / "audit" / f"{args.features.name}.tsv", found.findings)
     counts = Counter(finding.problem for finding in found.findings)
     shown = ", ".join(f"{count} {problem}" for problem, count in counts.items()) or "no problem"
@@ -26,4 +26,4 @@ def audit(args: argparse.Namespace, params: Params) -> str:
 
 
 if __name__ == "__main__":
-    run(audit, parser(__doc__, "manifest", "images", "features", "results"))
+    run(audit, parser(__doc__, "images", "features", "results"))

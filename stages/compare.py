@@ -43,17 +43,11 @@ def compare(args: argparse.Namespace, params: Params) -> str:
         *transfer_conclusions(results, differences, params.transfer_runs, params.scratch_runs),
     ]
     ids = load_ids(args.results / "predictions", params.runs[0])
-    audit = [
-        sentence
-        for backbone in params.audit.backbones
-        for sentence in audit_sentences(
-            backbone,
-            load_findings(args.results / "audit" / f"{backbone}.tsv"),
-            ids,
-            correct,
-            settings.confidence,
-        )
-    ]
+    findings = {
+        backbone: load_findings(args.results / "audit" / f"{backbone}.tsv")
+        for backbone in params.extract.backbones
+    }
+    audit = audit_sentences(findings, ids, correct, settings.confidence)
     report = comparison_report(results, differences, settings.confidence, conclusions, audit)
     write_text(args.report / "comparison.md", report)
     summary = results_summary(results)

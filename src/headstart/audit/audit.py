@@ -29,7 +29,7 @@ class Audit(NamedTuple):
     duplicate_threshold: float
 
 
-def audit_dataset(pool: Pool, images: PoolImages, seed: int) -> Audit:
+def audit_dataset(pool: Pool, images: PoolImages) -> Audit:
     """Returns all that is suspicious about the labeled images of a dataset.
 
     images: those of the pool, in the same order.
@@ -38,7 +38,7 @@ def audit_dataset(pool: Pool, images: PoolImages, seed: int) -> Audit:
     neighbors = find_neighbors(directions, NEIGHBORS)
     duplicates = find_duplicates(neighbors, images.thumbnails, images.digests)
     groups = duplicate_groups(duplicates.pairs, len(pool.splits))
-    predictions = cross_fit(pool.rows, pool.examples, groups, seed)
+    predictions = cross_fit(pool.rows, pool.examples, groups)
     labels, class_ids = pool.examples.labels, [c.id for c in pool.examples.classes]
 
     findings = [
@@ -80,7 +80,7 @@ def audit_dataset(pool: Pool, images: PoolImages, seed: int) -> Audit:
     ]
     findings += [
         Finding("", "", class_ids[found.label], audit_findings.CLASS_DIVIDED, found.silhouette)
-        for found in divided_classes(pool.rows, labels, seed)
+        for found in divided_classes(pool.rows, labels)
     ]
     train_labels = labels[pool.splits == "train"]
     findings += [

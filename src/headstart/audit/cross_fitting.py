@@ -19,6 +19,8 @@ from headstart.store.views import WHOLE
 
 FOLDS = 5
 
+SEED = 0
+
 LDA = config.LDAHead(kind="lda", shrinkages=[0.03, 0.1, 0.3, 0.6], standardize=True)
 
 
@@ -36,7 +38,7 @@ class OutOfSample(NamedTuple):
     probabilities: np.ndarray
 
 
-def cross_fit(rows: np.ndarray, examples: Examples, groups: np.ndarray, seed: int) -> OutOfSample:
+def cross_fit(rows: np.ndarray, examples: Examples, groups: np.ndarray) -> OutOfSample:
     """Predicts every image by linear discriminant analysis of the other folds.
 
     The shrinkage with the lowest negative log-likelihood over all folds is used, and one
@@ -62,7 +64,7 @@ def cross_fit(rows: np.ndarray, examples: Examples, groups: np.ndarray, seed: in
         ),
         provenance={},
     )
-    folds = _stratified_folds(labels, groups[positions], seed)
+    folds = _stratified_folds(labels, groups[positions])
     logits = np.empty((len(LDA.shrinkages), len(labels), len(classes)), dtype=np.float32)
     for fold in range(FOLDS):
         held_out = np.flatnonzero(folds == fold)
@@ -75,10 +77,10 @@ def cross_fit(rows: np.ndarray, examples: Examples, groups: np.ndarray, seed: in
     return OutOfSample(positions, labels, classes, chosen, calibrated)
 
 
-def _stratified_folds(labels: np.ndarray, groups: np.ndarray, seed: int) -> np.ndarray:
+def _stratified_folds(labels: np.ndarray, groups: np.ndarray) -> np.ndarray:
     """Returns the fold [M] of each image: each class's groups are dealt out in turn."""
     _, firsts, membership = np.unique(groups, return_index=True, return_inverse=True)
-    shuffled = np.random.default_rng(seed).permutation(len(firsts))
+    shuffled = np.random.default_rng(SEED).permutation(len(firsts))
     by_class = shuffled[np.argsort(labels[firsts[shuffled]], kind="stable")]
     fold_of_group = np.empty(len(firsts), dtype=np.int64)
     fold_of_group[by_class] = np.arange(len(firsts)) % FOLDS

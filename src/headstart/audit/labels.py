@@ -118,7 +118,7 @@ def alike_classes(predictions: OutOfSample) -> list[AlikeClasses]:
     return sorted(pairs, key=lambda pair: pair.separation)
 
 
-def divided_classes(rows: np.ndarray, labels: np.ndarray, seed: int) -> list[DividedClass]:
+def divided_classes(rows: np.ndarray, labels: np.ndarray) -> list[DividedClass]:
     """Returns the classes whose images form two clusters, the clearest first.
 
     rows: [N, D] float32, whose first columns are principal components. labels: [N].
@@ -126,7 +126,7 @@ def divided_classes(rows: np.ndarray, labels: np.ndarray, seed: int) -> list[Div
     divided = []
     for label in np.flatnonzero(np.bincount(labels) >= LEAST_IMAGES):
         of_class = rows[labels == label, :COMPONENTS]
-        part = KMeans(2, n_init=4, random_state=seed).fit_predict(of_class)
+        part = KMeans(2, n_init=4, random_state=0).fit_predict(of_class)
         if SMALLEST_PART <= part.mean() <= 1 - SMALLEST_PART:
             silhouette = float(silhouette_score(of_class, part))
             if silhouette >= DIVIDED:

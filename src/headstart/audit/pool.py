@@ -8,11 +8,10 @@ from sklearn.decomposition import PCA
 
 from headstart.audit.image_checks import THUMBNAIL, make_thumbnails
 from headstart.core.errors import UserError
-from headstart.data.manifest import load_manifest
 from headstart.heads.fitted_head import Standardization
 from headstart.store.examples import UNLABELED, Examples, Split
 from headstart.store.features import Features, load_features, whole_view
-from headstart.store.images import open_images
+from headstart.store.images import load_file_sizes, open_images
 
 LABELED_SPLITS: tuple[Split, ...] = ("train", "tune", "val")
 
@@ -91,19 +90,18 @@ class PoolImages:
     sizes: np.ndarray
 
 
-def load_pool_images(images: Path, manifest: Path, ids: list[str]) -> PoolImages:
-    """Reads the images `ids` of a pool from images.h5 and their sizes from the manifest.
+def load_pool_images(images: Path, ids: list[str]) -> PoolImages:
+    """Reads the images `ids` of a pool from images.h5.
 
     Raises:
-        UserError: a file is missing, was not written by its stage, or lacks an image.
+        UserError: the file is missing, was not written by `resize`, or lacks an image.
     """
-    sizes = {entry.id: (entry.width, entry.height) for entry in load_manifest(manifest).entries}
     with open_images(images) as stored:
         row_of = {id_: row for row, id_ in enumerate(stored.examples.ids)}
-        if missing := [id_ for id_ in ids if id_ not in row_of or id_ not in sizes]:
-            raise UserError(f"{images} and {manifest} lack '{missing[0]}'; run `dvc repro`")
+        if missing := [id_ for id_ in ids if id_ not in row_of]:
+            raise UserError(f"{images} lacks '{missing[0]}'; run `dvc repro`")
         rows = np.array([row_of[id_] for id_ in ids])
         order = np.argsort(rows)
         thumbnails = np.empty((len(rows), THUMBNAIL, THUMBNAIL), np.uint8)
         thumbnails[order] = make_thumbnails(stored, rows[order])
-        return PoolImages(thumbnails, stored.digests[rows], np.array([sizes[id_] for id_ in ids]))
+        return PoolImages(thumbnails, stored.digests[rows], load_file_sizes(images)[rows])

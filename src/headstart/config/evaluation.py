@@ -1,4 +1,4 @@
-"""Sections of evaluate, audit, learning_curve, ensemble and tsne."""
+"""Sections of evaluate, learning_curve, ensemble and tsne."""
 
 from typing import Annotated, Literal, Self
 
@@ -16,13 +16,6 @@ class Evaluate(Section):
     confidence: Fraction
     coverage: Fraction
     resamples: Annotated[int, Field(ge=100), at_most(1_000_000, "more change no digit shown")]
-    seed: Seed
-
-
-class Audit(Section):
-    """backbones: whose features the audit uses, usually the best one; none is off."""
-
-    backbones: list[Alias]
     seed: Seed
 
 

@@ -13,14 +13,7 @@ from headstart.config.backbones import (
     Extract,
     ZooEntry,
 )
-from headstart.config.evaluation import (
-    TSNE,
-    Audit,
-    Ensemble,
-    EnsembleRecipe,
-    Evaluate,
-    LearningCurve,
-)
+from headstart.config.evaluation import TSNE, Ensemble, EnsembleRecipe, Evaluate, LearningCurve
 from headstart.config.heads import (
     Head,
     TrainHead,
@@ -56,7 +49,6 @@ class Params(Section):
     ensembles: dict[Alias, EnsembleRecipe]
     ensemble: Ensemble
     evaluate: Evaluate
-    audit: Audit
     learning_curve: LearningCurve
     tsne: TSNE
 
@@ -98,7 +90,6 @@ class Params(Section):
                 if chosen is not None
             ),
             ("learning_curve.heads", self.learning_curve.heads, self.heads, "heads"),
-            ("audit.backbones", self.audit.backbones, self.extract.backbones, "extract.backbones"),
             ("ensemble.ensembles", self.ensemble.ensembles, self.ensembles, "ensembles"),
         ):
             for alias in chosen:

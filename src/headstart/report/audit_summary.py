@@ -36,21 +36,22 @@ NOUNS = {
 
 
 def audit_sentences(
-    backbone: str,
-    findings: list[Finding],
+    findings: dict[str, list[Finding]],
     ids: list[str],
     correct: dict[str, np.ndarray],
     confidence: float,
 ) -> list[str]:
     """How much of each problem there is, and what val's duplicates in train mean for accuracy.
 
-    backbone: whose features the audit used. ids: of val's N images. correct: for each run whether
-    it is right about them, [N] bool. confidence: of the intervals.
+    findings: by the backbone whose features the audit used. ids: of val's N images. correct: for
+    each run whether it is right about them, [N] bool. confidence: of the intervals.
     """
-    counts = Counter(finding.problem for finding in findings)
-    shown = ", ".join(f"{counts[p]:,} {noun}" for p, noun in NOUNS.items() if counts[p])
-    sentences = [f"The audit with the features of {backbone} found {shown or 'nothing'}."]
-    seen = duplicated_in_training(findings)
+    sentences = []
+    for backbone, found in findings.items():
+        counts = Counter(finding.problem for finding in found)
+        shown = ", ".join(f"{counts[p]:,} {noun}" for p, noun in NOUNS.items() if counts[p])
+        sentences.append(f"The audit with the features of {backbone} found {shown or 'nothing'}.")
+    seen = set().union(*map(duplicated_in_training, findings.values()))
     unseen = np.array([id_ not in seen for id_ in ids])
     if not (~unseen).any() or not unseen.any():
         return sentences
