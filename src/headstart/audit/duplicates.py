@@ -8,11 +8,11 @@ from scipy.sparse.csgraph import connected_components
 
 from headstart.audit.neighbors import Neighbors, upper_limit
 
-DEVIATIONS = 3.0
+DEVIATIONS = 1.0
 """A pair is a candidate if the Fisher transform of its cosine exceeds the median over all images'
 nearest neighbors by so many robust standard deviations."""
 
-SAME_PICTURE = 0.9
+SAME_PICTURE = 0.95
 """The least correlation between two thumbnails of one picture."""
 
 
