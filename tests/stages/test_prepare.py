@@ -56,11 +56,27 @@ def test_says_what_it_did_in_figures(
     prepare()
     assert capsys.readouterr().out == (
         "30 images of 3 classes: 12 train, 3 tune, 15 val, 0 test; "
-        "0 unreadable, 1 other files passed over\n"
+        "0 excluded, 0 unreadable, 1 other files passed over\n"
     )
     made = (tmp_path / "data" / "manifest.jsonl").read_bytes()
     prepare()
     assert (tmp_path / "data" / "manifest.jsonl").read_bytes() == made
+
+
+def test_excluded_images_are_left_out_and_counted(
+    prepare: Prepare, raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    prepare()
+    excluded = load_manifest(tmp_path / "data" / "manifest.jsonl").entries[0].id
+    (tmp_path / "out.tsv").write_text(f"id\tnote\n{excluded}\tblurred\n")
+    capsys.readouterr()
+    prepare(exclude="out.tsv")
+    assert "29 images of 3 classes" in (said := capsys.readouterr().out)
+    assert "1 excluded" in said
+    entries = load_manifest(tmp_path / "data" / "manifest.jsonl").entries
+    assert excluded not in {entry.id for entry in entries}
+    (tmp_path / "out.tsv").write_text(f"id\n{excluded}x\n")
+    assert f"did you mean '{excluded}'?" in error_of(lambda: prepare(exclude="out.tsv"))
 
 
 def test_says_what_changed_since_the_last_run(
@@ -151,7 +167,7 @@ def test_what_cannot_be_read_is_listed_and_stops(prepare: Prepare, raw: Path, tm
     for name, (_, reason) in BAD.items():
         assert any(f"train/Kuh/{name} " in line and reason in line for line in lines), name
     assert lines[-1].endswith("leave them out with `prepare.on_bad_image: skip`.")
-    assert not (tmp_path / "data").exists()
+    assert not (tmp_path / "data" / "manifest.jsonl").exists()
 
 
 def test_skip_leaves_them_out_and_lists_them(
@@ -233,17 +249,16 @@ def started(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_as_a_process(tmp_path: Path):
-    (tmp_path / "params.yaml").write_text((cases.ROOT / "params.yaml").read_text())
+def test_as_a_process(tmp_path: Path, raw: Path):
+    cases.write_params(tmp_path, dataset={"name": "image_folder", "path": "raw"})
     done = started(tmp_path, "-m", "stages.prepare", *ARGUMENTS)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("921 images of 16 classes: 273 train, 70 tune, 519 val, 59 test")
+    assert done.stdout.startswith("30 images of 3 classes: 12 train, 3 tune, 15 val, 0 test")
     header, *lines = (tmp_path / "data" / "manifest.jsonl").read_text("utf-8").splitlines()
-    assert len(json.loads(header)["classes"]) == 16
-    assert len(lines) == 921
+    assert len(json.loads(header)["classes"]) == 3
+    assert len(lines) == 30
 
-    params = (cases.ROOT / "params.yaml").read_text().replace("photo_patches", "image_folder", 1)
-    (tmp_path / "params.yaml").write_text(params)
+    cases.write_params(tmp_path, dataset={"name": "image_folder", "path": "data/raw"})
     for name in ("a", "ü"):
         put(tmp_path / "data" / "raw" / name / "1.png", b"no")
     done = started(tmp_path, "-m", "stages.prepare", *ARGUMENTS)
@@ -253,15 +268,15 @@ def test_as_a_process(tmp_path: Path):
     assert "Traceback" not in done.stderr
 
 
-def test_neither_stage_imports_torch_or_timm(tmp_path: Path):
-    (tmp_path / "params.yaml").write_text((cases.ROOT / "params.yaml").read_text())
+def test_neither_stage_imports_torch_or_timm(tmp_path: Path, raw: Path):
+    cases.write_params(tmp_path, dataset={"name": "image_folder", "path": "raw"})
     code = (
         "import runpy, sys\n"
         "for stage, more in (('prepare', []), ('resize', ['--images', 'i.h5'])):\n"
         "    sys.argv = [stage, '--manifest', 'm.jsonl', *more]\n"
         "    runpy.run_module(f'stages.{stage}', run_name='__main__')\n"
-        "assert not {'torch', 'timm', 'sklearn', 'skimage'} & set(sys.modules)\n"
+        "assert not {'torch', 'timm', 'sklearn'} & set(sys.modules)\n"
     )
     done = started(tmp_path, "-c", code)
     assert done.returncode == 0, done.stderr
-    assert "stored 921 images of 64 x 64 px" in done.stdout
+    assert "stored 30 images of 9 x 9 px" in done.stdout

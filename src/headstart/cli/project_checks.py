@@ -16,6 +16,7 @@ from headstart.config import Backbone, MLPHead, Params, SweepHead
 from headstart.core.errors import UserError
 from headstart.core.memory_limits import head_training_memory, machine_memory, require_memory
 from headstart.data.datasets.file_tree import check
+from headstart.data.exclusions import load_excluded_ids
 
 
 def check_project(params: Params) -> None:
@@ -43,17 +44,18 @@ def _dataset_problems(params: Params) -> Iterator[str]:
     path = params.dataset.path
     if Path.cwd().is_relative_to(path.resolve()):
         yield f"dataset.path: {path} holds this project; put the images into a folder of their own"
-    elif params.dataset.name == "photo_patches":
-        if not path.exists():
-            yield (
-                f"dataset.path: {path} doesn't exist; photo_patches reads nothing there, but DVC "
-                f"watches it: set it to data/raw"
-            )
+    elif params.dataset.name == "flowers" and path.suffix == ".tgz":
+        if not path.is_file():
+            yield f"dataset.path: {path} doesn't exist; name the archive, or a folder to load it to"
     else:
         try:
             check(path)
         except UserError as error:
             yield str(error)
+    try:
+        load_excluded_ids(params.prepare.exclude)
+    except UserError as error:
+        yield str(error)
 
 
 def _weights_problems(params: Params) -> Iterator[str]:

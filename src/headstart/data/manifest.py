@@ -17,7 +17,7 @@ class Entry:
     """A readable image.
 
     label: index into the manifest's classes, or None. width, height: in px, with the EXIF
-    orientation applied. boxes: in the same px.
+    orientation applied. boxes: in the same px. group: as in `datasets.Record`.
     """
 
     id: str
@@ -26,6 +26,7 @@ class Entry:
     width: int
     height: int
     boxes: tuple[Box, ...] = ()
+    group: str | None = None
 
 
 @dataclass(frozen=True)

@@ -17,12 +17,15 @@ class Record:
 
     id: unique and stable, with `/` between its parts. label: index into the dataset's classes, or
     None. boxes: of the class's objects, in the original image with its EXIF orientation applied.
+    group: what must stay together in the splits that `prepare` makes (a photographer, a patient),
+    or None.
     """
 
     id: str
     label: int | None
     split: Literal["train", "val", "test"]
     boxes: tuple[Box, ...] = ()
+    group: str | None = None
 
 
 @dataclass(frozen=True)
