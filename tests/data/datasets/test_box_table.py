@@ -2,11 +2,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from headstart.config import Prepare
 from headstart.core.errors import UserError
 from headstart.data.datasets import Dataset, ImageFolder
-from headstart.data.preparation import prepare_dataset
+from headstart.data.preparation import PreparedDataset, prepare_dataset
 from tests.data.datasets import layouts
 from tests.pictures import encoded, noise, put
 
@@ -17,9 +18,11 @@ def load(root: Path) -> Dataset:
     return ImageFolder(path=root).load()
 
 
-def prepare(root: Path, on_bad_image: str = "stop"):
-    section = {"tune_fraction": 0.2, "seed": 0, "max_pixels": 1000, "on_bad_image": on_bad_image}
-    return prepare_dataset(load(root), Prepare.model_validate(section))
+def prepare(root: Path) -> PreparedDataset:
+    section = Prepare(
+        tune_fraction=0.2, seed=0, on_bad_image="stop", max_pixels=1000, exclude=Path("none.tsv")
+    )
+    return prepare_dataset(load(root), section)
 
 
 def test_an_image_may_have_no_box_one_or_several(tmp_path: Path):
@@ -71,7 +74,7 @@ def test_a_box_beyond_its_image_is_found_when_the_image_is_read(tmp_path: Path):
     put(root / "Kuh" / "wide.png", encoded(noise(20, 5)))
     (root / "boxes.tsv").write_text(HEADER + "Kuh/wide.png\t0\t0\t5\t20\n")
     with pytest.raises(UserError, match="1 boxes don't lie within") as caught:
-        prepare(root, "skip")
+        prepare(root)
     assert "  Kuh/wide.png  0, 0, 5, 20 in 20 x 5 px\n" in str(caught.value)
 
 
@@ -96,8 +99,6 @@ def test_a_table_outside_of_the_wrapping_folder_is_not_overlooked(tmp_path: Path
 
 def test_boxes_are_given_in_the_image_as_it_is_shown(tmp_path: Path):
     """A photograph of 9 x 12 px that is stored lying on its side."""
-    from PIL import Image
-
     root = layouts.image_folder(tmp_path)
     image = Image.fromarray(noise(12, 9))
     exif = image.getexif()
