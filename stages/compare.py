@@ -25,6 +25,7 @@ def compare(args: argparse.Namespace, params: Params) -> str:
         draw_tsne_figures,
     )
     from headstart.report.learning_curve_figure import draw_learning_curves
+    from headstart.report.localization import draw_localization_figures, localization_section
     from headstart.store.audit_findings import load_findings
     from headstart.store.learning_curves import load_learning_curves, write_learning_curves
     from headstart.store.predicted_classes import load_correct, load_ids
@@ -49,6 +50,8 @@ def compare(args: argparse.Namespace, params: Params) -> str:
     }
     audit = audit_sentences(findings, ids, correct, settings.confidence)
     report = comparison_report(results, differences, settings.confidence, conclusions, audit)
+    localizers = params.localize.backbones
+    report += localization_section(args.results, localizers, settings.confidence)
     write_text(args.report / "comparison.md", report)
     summary = results_summary(results)
     write_metrics(args.report / "metrics.json", summary)
@@ -61,6 +64,7 @@ def compare(args: argparse.Namespace, params: Params) -> str:
     draw_evaluation_figures(args.results, figures, results, settings.confidence)
     draw_ensemble_figures(args.results, figures, params.ensemble.ensembles)
     draw_tsne_figures(args.results, figures, params.extract.backbones)
+    draw_localization_figures(args.results, figures, localizers)
 
     return (
         f"{comparison_table(results)}\ncompared {len(results)} runs; tune chooses {summary['best']}"

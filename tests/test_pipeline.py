@@ -122,6 +122,7 @@ ARROWS = {
     "training": {"backbones", "config", "core", "heads", "networks", "store"},
     "audit": {"config", "core", "heads", "metrics", "store"},
     "evaluation": {"config", "core", "heads", "metrics", "store"},
+    "localization": {"backbones", "config", "core", "metrics", "runtime", "store"},
     "report": {"core", "metrics", "plotting.py", "store"},
     "inference.py": {
         *("config", "core", "data", "evaluation", "extraction", "heads", "metrics", "runtime"),
@@ -198,7 +199,9 @@ def test_dependencies_point_one_way() -> None:
         assert outside <= {"headstart", "functools", "dataclasses"}, file
 
 
-NETWORKS = {"extract", "train_head", "learning_curve", "train_scratch", "finetune"}
+NETWORKS = {
+    *("extract", "train_head", "learning_curve", "train_scratch", "finetune", "localize"),
+}
 
 
 @pytest.mark.parametrize("stage", sorted(set(STAGES) - NETWORKS))

@@ -235,7 +235,7 @@ def test_tiny_imagenet_from_a_zip(prepare: Prepare, tmp_path: Path):
     prepare(dataset={"name": "tiny_imagenet", "path": "tiny.zip"})
     entries = load_manifest(tmp_path / "data" / "manifest.jsonl").entries
     assert sum(entry.split == "test" for entry in entries) == 5
-    assert all(entry.box for entry in entries if entry.split != "test")
+    assert all(len(entry.boxes) == 1 for entry in entries if entry.split != "test")
 
 
 def test_a_path_that_is_not_there(prepare: Prepare):

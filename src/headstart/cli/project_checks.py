@@ -85,7 +85,7 @@ def _check_header(backbone: Backbone) -> None:
 
 
 def _device_problems(params: Params) -> Iterator[str]:
-    for section in ("extract", "train_head", "train_scratch", "finetune"):
+    for section in ("extract", "train_head", "train_scratch", "finetune", "localize"):
         if getattr(params, section).device == "cuda" and not _has_driver():
             yield (
                 f"{section}.device: is cuda, but there is no NVIDIA driver here; set it to auto or "
