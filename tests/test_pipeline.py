@@ -120,7 +120,9 @@ ARROWS = {
     "extraction": {"backbones", "config", "core", "runtime", "store"},
     "heads": {"config", "core", "store"},
     "training": {"backbones", "config", "core", "heads", "networks", "store"},
+    "audit": {"config", "core", "heads", "metrics", "store"},
     "evaluation": {"config", "core", "heads", "metrics", "store"},
+    "localization": {"backbones", "config", "core", "metrics", "runtime", "store"},
     "report": {"core", "metrics", "plotting.py", "store"},
     "page": {"core", "metrics", "report", "store"},
     "inference.py": {
@@ -200,7 +202,10 @@ def test_dependencies_point_one_way() -> None:
         assert outside <= {"headstart", "functools", "dataclasses"}, file
 
 
-NETWORKS = {"attribution", "extract", "finetune", "learning_curve", "train_head", "train_scratch"}
+NETWORKS = {
+    *("attribution", "extract", "finetune", "learning_curve", "localize", "train_head"),
+    "train_scratch",
+}
 
 
 @pytest.mark.parametrize("stage", sorted(set(STAGES) - NETWORKS))

@@ -173,6 +173,17 @@ WRONG: list[tuple[str, Any] | tuple[str, Any, str]] = [
     ("report.attribution", "yes please"),
     ("report.max_images", 0),
     ("report.max_image", 10),
+    ("localize", GONE),
+    ("localize.backbones", ["resnet51"]),
+    ("localize.backbones", ["both"]),
+    ("localize.backbones", ["random"]),  # not in extract.backbones
+    ("localize.classes", "goldfish"),
+    ("localize.frozen", "yes please"),
+    ("localize.steps", 0),
+    ("localize.dropout", 1.0),
+    ("localize.position_weight", 0),
+    ("localize.batch_size", 1),
+    ("localize.epochs", -1),
 ]
 
 
