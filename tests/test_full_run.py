@@ -23,6 +23,7 @@ COPIED = (
     "dvc.yaml",
     "stages",
     "src",
+    "data/excluded.tsv",
     "data/raw",
 )
 
@@ -100,8 +101,9 @@ def test_from_a_folder_of_images_to_a_comparison_and_only_what_an_edit_makes_nec
     first = ran(repro(project))
     assert sorted(first) == sorted(
         [
-            *("validate", "prepare", "resize", "extract@tiny", *head, "tsne@tiny"),
-            *("neighbors@tiny", "learning_curve@tiny-lda", "compare", "attribution", "report"),
+            *("validate", "prepare", "resize", "extract@tiny", "audit@tiny", *head),
+            *("tsne@tiny", "neighbors@tiny", "learning_curve@tiny-lda"),
+            *("compare", "attribution", "report"),
         ]
     )
     assert "tiny-linear" in (project / "report" / "comparison.md").read_text()
