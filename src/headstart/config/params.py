@@ -13,7 +13,14 @@ from headstart.config.backbones import (
     Extract,
     ZooEntry,
 )
-from headstart.config.evaluation import TSNE, Ensemble, EnsembleRecipe, Evaluate, LearningCurve
+from headstart.config.evaluation import (
+    TSNE,
+    Ensemble,
+    EnsembleRecipe,
+    Evaluate,
+    LearningCurve,
+    Report,
+)
 from headstart.config.heads import (
     Head,
     TrainHead,
@@ -52,6 +59,7 @@ class Params(Section):
     evaluate: Evaluate
     learning_curve: LearningCurve
     tsne: TSNE
+    report: Report
     localize: Localize
 
     @model_validator(mode="after")

@@ -29,6 +29,7 @@ from headstart.store.examples import UNLABELED
 from headstart.store.predictions import Predictions, load_predictions
 from headstart.store.reliability_bins import ReliabilityBins
 from headstart.store.run_metrics import RunMetrics, primary_protocol
+from headstart.store.top_classes import TopClasses
 from headstart.store.views import TEN_CROP, WHOLE
 
 TEN_CROP_NAMES = [view.name for view in TEN_CROP]
@@ -219,6 +220,22 @@ def predict_classes(predictions: Predictions) -> dict[str, np.ndarray]:
         protocol: probabilities.argmax(1)
         for protocol, probabilities in protocol_probabilities(predictions).items()
     }
+
+
+def top_classes(val: Predictions, calibrated: dict[str, Any], count: int = 5) -> TopClasses:
+    """The `count` likeliest classes of each image of val, under the primary protocol.
+
+    calibrated: what `calibrate_run` returned; its temperature gives the probabilities.
+    """
+    protocols = protocol_probabilities(val)
+    protocol = primary_protocol(protocols)
+    # Ranked before the temperature: it keeps the order, but rounding might break it.
+    order = np.argsort(-protocols[protocol], axis=1, kind="stable")[:, :count]
+    scaled = apply_temperature(protocols[protocol], calibrated[protocol]["temperature"])
+    names = np.array([label.id for label in val.examples.classes])
+    labels = [val.examples.classes[label].id for label in val.examples.labels]
+    probabilities = np.take_along_axis(scaled, order, axis=1)
+    return TopClasses(val.examples.ids, labels, names[order], probabilities)
 
 
 def write_challenge(path: Path, test: Predictions) -> None:
