@@ -101,13 +101,15 @@ def test_from_a_folder_of_images_to_a_comparison_and_only_what_an_edit_makes_nec
     assert sorted(first) == sorted(
         [
             *("validate", "prepare", "resize", "extract@tiny", *head, "tsne@tiny"),
-            *("learning_curve@tiny-lda", "compare"),
+            *("learning_curve@tiny-lda", "sheets", "compare"),
         ]
     )
     assert "tiny-linear" in (project / "report" / "comparison.md").read_text()
     figures = ("comparison", "learning_curves", "tsne/tiny", "reliability/tiny-linear")
-    for name in (*figures, "training/tiny-linear"):
+    for name in (*figures, "training/tiny-linear", "filters/backbones/tiny"):
         assert (project / "report" / "figures" / f"{name}.svg").is_file()
+    for name in ("classes", "augmentation", "rescaling"):
+        assert (project / "report" / "figures" / "sheets" / f"{name}.png").is_file()
     assert (project / "results" / "evaluation" / "tiny-linear" / "per_class.tsv").is_file()
 
     assert ran(repro(project)) == []

@@ -46,7 +46,16 @@ def extract(
         monkeypatch,
         folder,
         "extract",
-        *("--images", "images.h5", "--features", "features", "--backbone", backbone),
+        *(
+            "--images",
+            "images.h5",
+            "--features",
+            "features",
+            "--results",
+            "results",
+            "--backbone",
+            backbone,
+        ),
         zoo=zoo,
         extract={"backbones": list(zoo), "ten_crop": True, "batch_size": 4, "device": "cpu"},
     )
@@ -143,7 +152,16 @@ def test_two_processes_write_what_one_does(tmp_path: Path, monkeypatch: pytest.M
     params = yaml.safe_load((tmp_path / "params.yaml").read_text())
     params["extract"]["processes"] = 2
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
-    arguments = ["--images", "images.h5", "--features", "two", "--backbone", "colors"]
+    arguments = [
+        "--images",
+        "images.h5",
+        "--features",
+        "two",
+        "--results",
+        "results",
+        "--backbone",
+        "colors",
+    ]
     ran = subprocess.run(
         [sys.executable, "-m", "stages.extract", *arguments],
         cwd=tmp_path,

@@ -17,6 +17,7 @@ from headstart.backbones.loading import load_backbone
 from headstart.core.hdf5_files import create_hdf5, get_dataset
 from headstart.store.examples import UNLABELED, write_examples
 from headstart.store.predictions import load_predictions
+from headstart.store.training_curves import load_training_curve
 from tests import cases
 
 SPLITS = ["train"] * 32 + ["tune"] * 16 + ["val"] * 12 + ["test"] * 4
@@ -61,7 +62,7 @@ def test_writes_model_curve_and_predictions(
 ):
     cases.run_stage(monkeypatch, folder, "train_scratch", *PATHS, "--network", "small", **CHANGES)
     assert re.fullmatch(
-        r"small: \d+\.\d% of tune right after epoch [12], the best\n", capsys.readouterr().out
+        r"small: \d+\.\d% of tune right, the best, after epoch [12]\n", capsys.readouterr().out
     )
     written = sorted(path.name for path in (folder / "model").iterdir())
     assert written[0] == "model.safetensors"
@@ -131,7 +132,7 @@ def test_a_change_of_snapshots_gives_what_a_first_run_gives(
         return {str(path.relative_to(folder)): path.read_bytes() for path in found}
 
     many = outputs("cache", 20)
-    assert capsys.readouterr().out == "small: 50.0% of tune right after epoch 3, the best\n"
+    assert capsys.readouterr().out == "small: 50.0% of tune right, the best, after epoch 3\n"
     assert "model/snapshot_02.safetensors" in many
     fewer = outputs("cache", 2)
     assert fewer == outputs("empty", 2)
@@ -163,7 +164,8 @@ def test_a_trunk_is_kept_in_the_first_phase_and_learns_in_the_second(
     for key, value in start.network.state_dict().items():
         assert np.array_equal(first[f"trunk.{key}"], value.numpy()), key
     assert not np.array_equal(second["trunk.conv1.weight"], first["trunk.conv1.weight"])
-    assert len((folder / "results" / "training" / "small.tsv").read_text().splitlines()) == 1 + 2
+    curve = load_training_curve(folder / "results" / "training" / "small.tsv")
+    assert [(epoch.epoch, epoch.phase) for epoch in curve] == [(1, 1), (2, 2), (3, 2)]
     spent = load_predictions(folder / "predictions" / "val.h5").passes
     assert spent == (1 + 2) * (3 * 32 + 16)
 

@@ -19,11 +19,10 @@ from headstart.config import Recipe
 from headstart.core.errors import UserError
 from headstart.training.checkpoints import newest_checkpoint, read_checkpoint
 from headstart.training.image_transforms import InputSpec
+from headstart.training.network_evaluation import ImageTensors, evaluate_network
 from headstart.training.training_loop import (
-    ImageTensors,
     TrainingTask,
     TrainState,
-    evaluate_network,
     make_mixup,
     train_network,
     train_step,
@@ -194,11 +193,13 @@ def test_the_loop_is_torch_s_own_schedule_average_and_losses(tmp_path):
 
 def test_snapshots_are_the_epochs_that_were_best_so_far(tmp_path):
     trained = network()
-    curve, files = train_network(trained, recipe(epochs=8), task(), tmp_path, CPU, max_snapshots=2)
+    result = train_network(trained, recipe(epochs=8), task(), tmp_path, CPU, max_snapshots=2)
+    curve, files = result.curve, result.snapshots
     accuracies = [epoch.tune_top1 for epoch in curve]
     rises = [i for i, a in enumerate(accuracies, 1) if a > max([-1.0, *accuracies[: i - 1]])]
     assert len(rises) > 2  # otherwise none had to be removed
-    assert [int(file.name.split("_")[1]) for file in files] == rises[-2:]
+    assert [int(file.name.split("_")[1]) for file in files] == [4 * epoch for epoch in rises[-2:]]
+    assert result.best == (max(accuracies), rises[-1])
     kept = load_file(files[-1])
     assert all(torch.equal(kept[k], v) for k, v in trained.state_dict().items())
 
