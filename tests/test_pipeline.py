@@ -197,7 +197,8 @@ def test_dependencies_point_one_way() -> None:
         assert outside <= {"headstart", "functools", "dataclasses"}, file
 
 
-NETWORKS = {"extract", "train_head", "learning_curve", "train_scratch", "finetune"}
+NETWORKS = {"extract", "train_head", "learning_curve", "train_scratch", "finetune", "sheets"}
+"""Stages that need torch; `sheets` augments an image as training does."""
 
 
 @pytest.mark.parametrize("stage", sorted(set(STAGES) - NETWORKS))
