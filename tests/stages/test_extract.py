@@ -16,6 +16,7 @@ from headstart.core.hdf5_files import create_hdf5
 from headstart.data.resizing import pixel_digest
 from headstart.store.examples import ClassLabel, Examples, write_examples
 from headstart.store.features import load_features
+from headstart.store.filters import load_filters
 from tests import cases
 
 ZOO = {"tiny": {"architecture": "resnet10t", "weights": "none", "input_size": 32}}
@@ -72,6 +73,8 @@ def test_features_with_their_provenance_and_a_line_of_figures(
     images(tmp_path / "images.h5")
     extract(monkeypatch, tmp_path)
     assert "tiny: 84 rows, 84 computed, the rest cached; " in capsys.readouterr().out
+    filters = load_filters(tmp_path / "results" / "filters" / "backbones" / "tiny.npy")
+    assert filters.shape[1] == 3
     train, val = (load_features(tmp_path / "features" / f"{s}.h5") for s in ("train", "val"))
     assert train.values.shape == (4, 1, 512)
     assert val.values.shape == (4, 10, 512)

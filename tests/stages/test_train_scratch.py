@@ -16,6 +16,8 @@ from headstart import config
 from headstart.backbones.loading import load_backbone
 from headstart.core.hdf5_files import create_hdf5, get_dataset
 from headstart.store.examples import UNLABELED, write_examples
+from headstart.store.filters import load_filters
+from headstart.store.output_statistics import load_output_statistics
 from headstart.store.predictions import load_predictions
 from headstart.store.training_curves import load_training_curve
 from tests import cases
@@ -37,6 +39,8 @@ NETWORK = {
     "input_size": 32,
     "crop": 0.8,
     "arguments": {"filters": [8, 8, 8, 16]},
+    "normalization": "mean",
+    "recorded_outputs": ["features.4", "classifier"],
 }
 CHANGES = {"recipes": {"short": RECIPE}, "networks": {"small": NETWORK}}
 
@@ -72,11 +76,25 @@ def test_writes_model_curve_and_predictions(
         about = json.loads(file.metadata()["network"])
     assert about["scratch"]["network"] == "modified_resnet10"
     assert about["input"]["size"] == 32
+    assert about["input"]["std"] == [1, 1, 1]
+    assert np.array_equal(
+        load_filters(folder / "results" / "filters" / "runs" / "small.npy"),
+        load_file(folder / "model" / "model.safetensors")["features.0.0.weight"],
+    )
+    recorded = load_output_statistics(folder / "results" / "outputs" / "small.tsv")
+    assert [(row.step, row.module) for row in recorded] == [
+        (step, module) for step in range(2 * 2) for module in ("features.4", "classifier")
+    ]
     assert about["classes"][3][1] == "Egyptian cat"
     for split in ("tune", "val", "test"):
         of = load_predictions(folder / "predictions" / f"{split}.h5")
         assert of.logits.shape == (SPLITS.count(split), 1, 4)
         assert np.isfinite(of.logits).all()
+        assert of.parameters == sum(
+            tensor.size
+            for name, tensor in load_file(folder / "model" / "model.safetensors").items()
+            if "running" not in name and "num_batches" not in name
+        )
         assert of.views == ["whole"]
         assert of.examples.labeled == (split != "test")
     snapshots = sorted((folder / "predictions").glob("snapshot_*"))
@@ -150,6 +168,7 @@ def test_a_trunk_is_kept_in_the_first_phase_and_learns_in_the_second(
         "recipe": "short",
         "input_size": 32,
         "arguments": {"side": 32},
+        "recorded_outputs": ["lstms.0"],
     }
     changes = {
         "zoo": {"untrained": {"architecture": "resnet18", "weights": "none"}},
@@ -166,6 +185,8 @@ def test_a_trunk_is_kept_in_the_first_phase_and_learns_in_the_second(
     assert not np.array_equal(second["trunk.conv1.weight"], first["trunk.conv1.weight"])
     curve = load_training_curve(folder / "results" / "training" / "small.tsv")
     assert [(epoch.epoch, epoch.phase) for epoch in curve] == [(1, 1), (2, 2), (3, 2)]
+    recorded = load_output_statistics(folder / "results" / "outputs" / "small.tsv")
+    assert [row.step for row in recorded] == list(range(2 + 2 * 2))
     spent = load_predictions(folder / "predictions" / "val.h5").passes
     assert spent == (1 + 2) * (3 * 32 + 16)
 
