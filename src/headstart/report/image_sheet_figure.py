@@ -14,7 +14,7 @@ def draw_sheet(path: Path, sheet: ImageSheet) -> None:
     """
     rows = ceil(len(sheet.images) / sheet.columns)
     with save_figure(path, 1.8 * sheet.columns, 2.0 * rows) as figure:
-        panels = figure.subplots(rows, sheet.columns, squeeze=False).flat
+        panels = list(figure.subplots(rows, sheet.columns, squeeze=False).flat)
         for axes in panels:
             axes.axis("off")
         for axes, image, caption in zip(panels, sheet.images, sheet.captions, strict=False):
