@@ -21,9 +21,9 @@ from headstart.core.errors import UserError
 from headstart.training.checkpoints import newest_checkpoint, read_checkpoint
 from headstart.training.image_transforms import InputSpec
 from headstart.training.network_evaluation import ImageTensors, evaluate_network
+from headstart.training.train_state import TrainState
 from headstart.training.training_loop import (
     TrainingTask,
-    TrainState,
     count_forward_passes,
     make_mixup,
     train_network,

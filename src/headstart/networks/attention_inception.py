@@ -41,8 +41,8 @@ Departures from the paper
       reductions' pooling have no batch normalization before them.
     - "Decayed at a rate of 0.96 every 1000 iterations" is read as a staircase.
     - Weights start as torch initializes them; the paper doesn't say how.
-    - A fifth of the training images (`prepare.tune_fraction`) is held out as tune, which chooses the
-      epoch. The paper trains on all and reports val.
+    - A fifth of the training images (`prepare.tune_fraction`) is held out as tune, which chooses
+      the epoch. The paper trains on all and reports val.
 """
 
 from collections import OrderedDict

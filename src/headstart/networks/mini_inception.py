@@ -16,13 +16,13 @@ Departures from the paper
     - The ranges of brightness and contrast in the recipe `milani_regularized` ("randomly adjusted")
       are those of TensorFlow's own preprocessing for Inception: at most 32 / 255, and 0.5 to 1.5.
       They are drawn for each image.
-    - The weight decay of 0.08 is an L2 term in Adam, whose gradient is 0.08 w. The paper doesn't say
-      how its own entered the loss; with TensorFlow's `l2_loss` the gradient would be the same.
+    - The weight decay of 0.08 is an L2 term in Adam, whose gradient is 0.08 w. The paper doesn't
+      say how its own entered the loss; with TensorFlow's `l2_loss` the gradient would be the same.
     - Weights start as torch initializes them; pixels are normalized by mean and standard deviation
       of the training images. The paper says nothing of either.
-    - A fifth of the training images (`prepare.tune_fraction`) is held out as tune, which chooses the
-      epoch, the snapshots and their number. The paper trains on all and chooses on val. It saves
-      weights "after some number of training steps"; here after every 200 (`snapshot_steps`).
+    - A fifth of the training images (`prepare.tune_fraction`) is held out as tune, which chooses
+      the epoch, the snapshots and their number. The paper trains on all and chooses on val. It
+      saves weights "after some number of training steps"; here after every 200 (`snapshot_steps`).
 """
 
 import torch

@@ -19,8 +19,8 @@ Departures from the paper
       not which layers; `sequence_length` and `layers` choose them, and `resnet_lstm_earlier` in
       params.yaml adds conv3.
     - Learning rates, batch size, mirroring, and training with Adam are ours; the paper gives none.
-    - A fifth of the training images (`prepare.tune_fraction`) is held out as tune, which chooses the
-      epoch and ends the first phase. The paper trains on all and watches val.
+    - A fifth of the training images (`prepare.tune_fraction`) is held out as tune, which chooses
+      the epoch and ends the first phase. The paper trains on all and watches val.
     - Input sizes other than 224 px (the hidden sizes follow from the input size) and dropout, which
       is off by default, are our additions.
 """

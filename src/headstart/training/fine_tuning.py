@@ -22,8 +22,9 @@ from headstart.heads.head_models import Affine
 from headstart.store.images import Images
 from headstart.training import distributed
 from headstart.training.image_transforms import InputSpec
+from headstart.training.train_state import BestEvaluation
 from headstart.training.training_jobs import Outputs, TrainingJob, check_images, load_split, run_job
-from headstart.training.training_loop import BestEvaluation, TrainingTask
+from headstart.training.training_loop import TrainingTask
 
 
 def finetune(

@@ -19,8 +19,9 @@ from headstart.networks.weight_initialization import INITIALIZATIONS
 from headstart.store.images import Images
 from headstart.training import distributed
 from headstart.training.image_transforms import InputSpec, channel_statistics
+from headstart.training.train_state import BestEvaluation
 from headstart.training.training_jobs import Outputs, TrainingJob, check_images, load_split, run_job
-from headstart.training.training_loop import BestEvaluation, TrainingTask
+from headstart.training.training_loop import TrainingTask
 
 
 def timm_network(num_classes: int, architecture: str, **model_args: Any) -> nn.Module:

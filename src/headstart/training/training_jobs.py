@@ -40,12 +40,13 @@ from headstart.training import (
     network_evaluation,
     optimizers,
     output_recording,
+    train_state,
     training_loop,
 )
 from headstart.training.image_transforms import InputSpec, downscale
 from headstart.training.network_evaluation import ImageTensors, predict_logits
+from headstart.training.train_state import BestEvaluation
 from headstart.training.training_loop import (
-    BestEvaluation,
     TrainingResult,
     TrainingTask,
     count_forward_passes,
@@ -70,6 +71,7 @@ TRAINING_CODE = [
         output_recording,
         learning_rate_schedules,
         network_evaluation,
+        train_state,
         training_loop,
     )
 ]
