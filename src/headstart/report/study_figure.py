@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from matplotlib import color_sequences
+from matplotlib.ticker import ScalarFormatter
 
 from headstart.plotting import save_figure
 from headstart.report.training_curve_figure import first_phase_end
@@ -32,7 +33,11 @@ def draw_study(path: Path, curves: Mapping[str, TrainingCurve]) -> None:
             if end := first_phase_end(curve):
                 for axes in (loss, top1):
                     axes.axvline(end, color=color, linewidth=0.8)
-        loss.set(xlabel="epoch (solid: tune, dashed: train)", ylabel="cross-entropy")
+        # Logarithmic, because an epoch in which training nearly diverges would hide all others.
+        loss.set_yscale("log")
+        for formatted in (loss.yaxis.set_major_formatter, loss.yaxis.set_minor_formatter):
+            formatted(ScalarFormatter())
+        loss.set(xlabel="epoch (solid: tune, dashed: train)", ylabel="cross-entropy, log scale")
         top1.set(xlabel="epoch (solid: tune, dashed: train)", ylabel="top-1 accuracy (%)")
         for axes in (loss, top1):
             axes.xaxis.get_major_locator().set_params(integer=True)

@@ -12,7 +12,7 @@ from headstart import config
 
 def tensorflow_rmsprop(groups: list[dict[str, Any]], optimizer_config: config.RMSProp) -> Optimizer:
     """Returns RMSProp as TensorFlow computes it; see `config.RMSProp`."""
-    from timm.optim import RMSpropTF  # importing it takes seconds
+    from timm.optim.rmsprop_tf import RMSpropTF  # importing it takes seconds
 
     return RMSpropTF(
         groups,
