@@ -18,6 +18,7 @@ from headstart.config.heads import (
     Head,
     TrainHead,
 )
+from headstart.config.localization import Localize
 from headstart.config.preparation import DatasetOutline, Prepare, Resize
 from headstart.config.section import Alias, Section
 from headstart.config.training import (
@@ -55,6 +56,7 @@ class Params(Section):
     learning_curve: LearningCurve
     tsne: TSNE
     sheets: Sheets
+    localize: Localize
 
     @model_validator(mode="after")
     def _sections_fit_each_other(self) -> Self:
@@ -63,6 +65,7 @@ class Params(Section):
             *self._runs_that_studies_misname(),
             *self._views_that_are_not_extracted(),
             *self._runs_that_finetuning_lacks(),
+            *self._features_that_localizers_lack(),
             *self._runs_that_ensembles_lack(),
             *self._snapshots_that_ensembles_lack(),
             *self._names_of_two_runs(),
@@ -96,6 +99,7 @@ class Params(Section):
                 if chosen is not None
             ),
             ("learning_curve.heads", self.learning_curve.heads, self.heads, "heads"),
+            ("localize.backbones", self.localize.backbones, self.single_backbones, SINGLE),
             ("ensemble.ensembles", self.ensemble.ensembles, self.ensembles, "ensembles"),
         ):
             for alias in chosen:
@@ -137,6 +141,14 @@ class Params(Section):
                     yield f"studies.{name}: no run can be called '{run}'; {near}"
             if len(set(runs)) < len(runs):
                 yield f"studies.{name}: a run stands there twice; name each once"
+
+    def _features_that_localizers_lack(self) -> Iterator[str]:
+        for alias in self.localize.backbones:
+            if alias not in self.extract.backbones:
+                yield (
+                    f"localize.backbones: '{alias}' is not in extract.backbones, whose features a "
+                    f"baseline of the localizer needs; name it there too"
+                )
 
     def _runs_that_ensembles_lack(self) -> Iterator[str]:
         for name in self.ensemble.ensembles:
