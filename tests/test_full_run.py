@@ -24,6 +24,7 @@ COPIED = (
     "stages",
     "src",
     "data/raw",
+    "data/excluded.tsv",
 )
 
 
@@ -100,8 +101,8 @@ def test_from_a_folder_of_images_to_a_comparison_and_only_what_an_edit_makes_nec
     first = ran(repro(project))
     assert sorted(first) == sorted(
         [
-            *("validate", "prepare", "resize", "extract@tiny", *head, "tsne@tiny"),
-            *("learning_curve@tiny-lda", "sheets", "compare"),
+            *("validate", "prepare", "resize", "extract@tiny", "audit@tiny", *head),
+            *("tsne@tiny", "learning_curve@tiny-lda", "sheets", "compare"),
         ]
     )
     assert "tiny-linear" in (project / "report" / "comparison.md").read_text()
