@@ -103,13 +103,15 @@ def test_from_a_folder_of_images_to_a_comparison_and_only_what_an_edit_makes_nec
         [
             *("validate", "prepare", "resize", "extract@tiny", "audit@tiny", *head),
             *("tsne@tiny", "neighbors@tiny", "learning_curve@tiny-lda"),
-            *("compare", "attribution", "report"),
+            *("sheets", "compare", "attribution", "report"),
         ]
     )
     assert "tiny-linear" in (project / "report" / "comparison.md").read_text()
     figures = ("comparison", "learning_curves", "tsne/tiny", "reliability/tiny-linear")
-    for name in (*figures, "training/tiny-linear"):
+    for name in (*figures, "training/tiny-linear", "filters/backbones/tiny"):
         assert (project / "report" / "figures" / f"{name}.svg").is_file()
+    for name in ("classes", "augmentation", "rescaling"):
+        assert (project / "report" / "figures" / "sheets" / f"{name}.png").is_file()
     assert (project / "results" / "evaluation" / "tiny-linear" / "per_class.tsv").is_file()
     assert "grün" in (project / "report" / "index.html").read_text()
 

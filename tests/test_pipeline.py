@@ -205,6 +205,7 @@ def test_dependencies_point_one_way() -> None:
 NETWORKS = {
     *("attribution", "extract", "finetune", "learning_curve", "localize", "train_head"),
     "train_scratch",
+    "sheets",  # augments an image as training does
 }
 
 

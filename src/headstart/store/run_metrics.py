@@ -8,9 +8,10 @@ from headstart.core.atomic_files import write_text
 from headstart.core.errors import UserError
 
 RunMetrics = dict[str, Any]
-"""{split: {"n": ..., "whole": {...}, "ten_crop": {...}}, "passes": ...} of one run.
+"""{split: {"n": ..., "whole": {...}, "ten_crop": {...}}, "passes": ..., "parameters": ...}.
 
-Of each split and protocol the metrics of headstart.metrics by name, with `<name>_interval`."""
+These are of one run. Of each split and protocol the metrics of headstart.metrics by name, with
+ `<name>_interval`."""
 
 
 def primary_protocol(split: dict[str, Any]) -> str:

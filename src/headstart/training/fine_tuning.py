@@ -20,9 +20,9 @@ from headstart.core.errors import UserError
 from headstart.heads.fitted_head import FittedHead
 from headstart.heads.head_models import Affine
 from headstart.store.images import Images
-from headstart.store.training_curves import Epoch
 from headstart.training import distributed
 from headstart.training.image_transforms import InputSpec
+from headstart.training.train_state import BestEvaluation
 from headstart.training.training_jobs import Outputs, TrainingJob, check_images, load_split, run_job
 from headstart.training.training_loop import TrainingTask
 
@@ -35,10 +35,10 @@ def finetune(
     stage: config.Finetune,
     outputs: Outputs,
     label: str,
-) -> Epoch:
+) -> BestEvaluation:
     """Fine-tunes a backbone and writes `outputs`.
 
-    Returns the epoch with the best accuracy on tune, whose weights are kept.
+    Returns the best evaluation on tune, whose weights are kept.
 
     zoo: the backbone's entry. head: the trained head to start from. label: the run's name, used in
     progress bars and messages.
