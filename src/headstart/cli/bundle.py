@@ -2,12 +2,7 @@
 
 import argparse
 
-from headstart.cli.project_folder import (
-    MODELS,
-    RUN_HELP,
-    add_project_argument,
-    find_run,
-)
+from headstart.cli.model_argument import add_model_argument, find_model
 
 SUMMARY = "Make a network that train_scratch trained a backbone of the package."
 DESCRIPTION = (
@@ -17,12 +12,11 @@ DESCRIPTION = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", metavar="RUN", help=RUN_HELP)
-    add_project_argument(parser)
+    add_model_argument(parser)
 
 
 def run(args: argparse.Namespace) -> str:
-    project, name = find_run(args.run, args.project)
+    folder = find_model(args.run, args.project)
 
     import yaml
 
@@ -30,6 +24,6 @@ def run(args: argparse.Namespace) -> str:
     from headstart.training.backbone_export import export_backbone
     from headstart.training.training_jobs import MODEL_FILE
 
-    path, entry = export_backbone(project / MODELS / name / MODEL_FILE, BUNDLED)
+    path, entry = export_backbone(folder / MODEL_FILE, BUNDLED)
     described = yaml.safe_dump(entry, sort_keys=False, default_flow_style=None)
     return f"wrote {path}, {path.stat().st_size / 1e6:.1f} MB; its entry of zoo:\n{described}"
