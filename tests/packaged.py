@@ -62,8 +62,9 @@ SECTIONS: dict[str, Any] = {
     "ensemble": {"ensembles": ["team"]},
     "evaluate": {"resamples": 100},
 }
-HEAD_RUNS = [f"{backbone}-{head}" for backbone in ("tiny", "both") for head in HEADS]
+HEAD_RUNS = ["both-lda", *(f"tiny-{head}" for head in HEADS)]
 RUNS = [*HEAD_RUNS, "tiny-finetune", "small", "team"]
+ACTIVE = {"both": ["lda"], "tiny": list(HEADS)}
 
 
 def make_project(folder: Path) -> None:

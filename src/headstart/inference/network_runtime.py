@@ -25,7 +25,7 @@ class NetworkRuntime:
         """stored_side: in px, of the images. Raises UserError if the device can't compute it."""
         self.side = min(stored_side, spec.side)
         central = nn.Sequential(CentralCrop(self.side, spec), network)
-        preprocessing = Preprocessing(self.side, "bilinear", _three(spec.mean), _three(spec.std))
+        preprocessing = network_preprocessing(spec, self.side)
         loaded = LoadedBackbone(central, preprocessing, {"architecture": type(network).__name__})
         self.runtime = start_runtime(loaded, device, batch_size)
         self.batch_size, self.width = batch_size, self.runtime.width
@@ -36,6 +36,7 @@ class NetworkRuntime:
         return self.runtime.submit(downscale(torch.from_numpy(pixels), self.side).numpy())
 
 
-def _three(values: tuple[float, ...]) -> tuple[float, float, float]:
-    red, green, blue = values
-    return red, green, blue
+def network_preprocessing(spec: InputSpec, side: int) -> Preprocessing:
+    """Returns what normalizes images of `side` px for a network that takes `spec`."""
+    (red, green, blue), std = spec.mean, spec.std
+    return Preprocessing(side, "bilinear", (red, green, blue), (std[0], std[1], std[2]))

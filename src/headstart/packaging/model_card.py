@@ -12,6 +12,8 @@ CARD_FILE = "README.md"
 
 SHOWN_CLASSES = 50
 
+CLASSIFY_COMMAND = "headstart classify FOLDER_OF_THIS_FILE NEW_IMAGES -o answers.tsv"
+
 VIEWS = {"whole": "one view of each image", "ten_crop": "ten crops of each image, averaged"}
 
 
@@ -51,7 +53,7 @@ Dataset `{data["name"]}`: {counts}. `train` was learned from; every choice was m
 ## Use
 
 ```bash
-headstart classify FOLDER_OF_THIS_FILE NEW_IMAGES -o answers.tsv
+{CLASSIFY_COMMAND}
 ```
 
 Intended: images of the classes above, taken as the dataset's were. Images are
