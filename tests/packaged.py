@@ -62,9 +62,9 @@ SECTIONS: dict[str, Any] = {
     "ensemble": {"ensembles": ["team"]},
     "evaluate": {"resamples": 100},
 }
-HEAD_RUNS = ["both-lda", *(f"tiny-{head}" for head in HEADS)]
-RUNS = [*HEAD_RUNS, "tiny-finetune", "small", "team"]
-ACTIVE = {"both": ["lda"], "tiny": list(HEADS)}
+HEAD_RUNS = [f"{backbone}-{head}" for backbone in ("tiny", "both") for head in HEADS]
+RUNS = [*(f"tiny-{head}" for head in HEADS), "both-lda", "tiny-finetune", "small", "team"]
+"""One run of each kind."""
 
 
 def make_project(folder: Path) -> None:
@@ -109,7 +109,7 @@ def _run_stages(folder: Path, patch: pytest.MonkeyPatch) -> None:
         run(name, *images, *arguments, *model, *_predictions(run_name), *results)
     ensemble = ("--ensemble", "data/ensembles/team", "--name", "team")
     run("ensemble", "--predictions", "data/predictions", *ensemble, *results)
-    for run_name in RUNS[:-1]:
+    for run_name in (*HEAD_RUNS, "tiny-finetune", "small"):
         run("evaluate", *_predictions(run_name), *results)
     run("evaluate", "--predictions", "data/ensembles/team", *results)
     package(folder, patch)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 IMAGES = Path("data/images.h5")
 FEATURES = Path("data/features")
+TRAINED = Path("data/trained")
 MODELS = Path("data/models")
 """Where the pipeline's outputs lie in a project's folder, as dvc.yaml has them."""
 

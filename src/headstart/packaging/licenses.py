@@ -18,7 +18,7 @@ def weights_license(backbone: Backbone) -> str:
         case "none":
             return "random weights, no license needed"
         case "bundled":
-            return "MIT, as headstart; trained on Tiny ImageNet, for research"
+            return "given away for research and education: trained on Tiny ImageNet"
         case "hub":
             # Imported here because it takes seconds, and other weights don't need it.
             from timm.models import get_pretrained_cfg
