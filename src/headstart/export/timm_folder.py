@@ -1,5 +1,6 @@
 """A model as one of timm's: its backbone with the head as the last layer."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +10,17 @@ import torch
 from timm.models import save_for_hf
 from torch import nn
 
+from headstart.backbones.loading import Preprocessing
 from headstart.core.errors import UserError
 from headstart.core.file_digests import file_sha256
 from headstart.export.parity import Exported
 from headstart.heads.fitted_head import load_head
+from headstart.inference.network_runtime import network_preprocessing
 from headstart.inference.trained_model import load_backbones, load_network
 from headstart.packaging.model_description import HeadMember, ModelDescription, NetworkMember
+from headstart.runtime.normalized_network import resize_pixels
 from headstart.training.fine_tuning import attach_head
-from headstart.training.image_transforms import InputSpec
+from headstart.training.image_transforms import InputSpec, downscale
 
 WEIGHTS_FILE = "model.safetensors"
 
@@ -68,12 +72,12 @@ def write_timm(folder: Path, model_folder: Path, description: ModelDescription) 
 
 def zoo_entry(folder: Path) -> dict[str, Any]:
     """Returns the entry of params.yaml's zoo for the backbone in an exported folder."""
-    model = timm.create_model(f"local-dir:{folder.resolve()}", pretrained=False)
-    config: dict[str, Any] = model.pretrained_cfg
+    content = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config, model_args = content["pretrained_cfg"], content.get("model_args", {})
     path = (folder / WEIGHTS_FILE).resolve()
     return {
-        "architecture": config["architecture"],
-        "model_args": {k: v for k, v in model._model_args.items() if k != "num_classes"},
+        "architecture": content["architecture"],
+        "model_args": {key: value for key, value in model_args.items() if key != "num_classes"},
         "weights": str(path),
         "sha256": file_sha256(path),
         "input_size": config["input_size"][-1],
@@ -119,11 +123,6 @@ def _from_network(
 
 def _reader(folder: Path, spec: InputSpec, interpolation: str, features: bool) -> Exported:
     """Returns the model in `folder` as timm loads it, from stored pixels to logits."""
-    from headstart.backbones.loading import Preprocessing
-    from headstart.inference.network_runtime import network_preprocessing
-    from headstart.runtime.normalized_network import resize_pixels
-    from headstart.training.image_transforms import downscale
-
     network = timm.create_model(f"local-dir:{folder.resolve()}", pretrained=True).eval()
     normalization = network_preprocessing(spec, spec.size)
     resized = Preprocessing(spec.size, interpolation, normalization.mean, normalization.std)
