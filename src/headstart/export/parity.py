@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
 from scipy.special import softmax
 from tqdm import tqdm
 
-from headstart.core.sample_photographs import PHOTOGRAPHS, photograph
+from headstart.core.flower_photographs import sample_photographs
 from headstart.data.resizing import pixel_digest, to_square
 from headstart.inference.trained_model import SquareBatch, TrainedModel
 from headstart.metrics.classification_metrics import wilson_interval
@@ -16,6 +17,9 @@ from headstart.store.images import Images
 
 PARITY_IMAGES = 64
 CALIBRATION_IMAGES = 300
+
+PHOTOGRAPH_STRIDE = 8
+"""Of 500 embedded photographs, every eighth is used."""
 
 BLOCK = 64
 """Images computed at once."""
@@ -81,7 +85,7 @@ def compare_with_ours(
     """Compares an exported model with `model`.
 
     images: those that the model was trained on, for tune and val; None if they are not at hand:
-    then crops of the photographs that ship with the libraries are compared. cache: the folder of
+    then crops of the embedded photographs are compared. cache: the folder of
     all caches.
 
     Raises:
@@ -122,14 +126,14 @@ def our_logits(model: TrainedModel, squares: np.ndarray, cache: Path | None) -> 
 
 
 def photograph_squares(model: TrainedModel, count: int) -> np.ndarray:
-    """Returns crops of the photographs as the model takes them: [count, S, S, 3] uint8."""
+    """Returns crops of embedded photographs as the model takes them: [count, S, S, 3] uint8."""
     rng = np.random.default_rng(0)
-    names = list(PHOTOGRAPHS)
-    squares = []
-    for number in range(count):
-        pixels = photograph(names[number % len(names)])
+    squares: list[np.ndarray] = []
+    for pixels in cycle(sample_photographs(PHOTOGRAPH_STRIDE)):
         side = int(min(pixels.shape[:2]) * rng.uniform(0.2, 1))
         top, left = (rng.integers(length - side + 1) for length in pixels.shape[:2])
         crop = pixels[top : top + side, left : left + side]
         squares.append(to_square(crop, model.description.image.side, "crop"))
+        if len(squares) == count:
+            break
     return np.stack(squares)

@@ -3,8 +3,8 @@
 from headstart.config import Backbone
 
 DATA = {
-    "photo_patches": "photographs of scikit-image and scikit-learn, each under the license that "
-    "its library states (public domain, CC0, CC BY or the library's own)",
+    "flowers": "TensorFlow's flower_photos: photographs of Flickr's users, CC-BY 2.0; name their "
+    "photographers wherever you pass photographs on",
     "tiny_imagenet": "ImageNet's terms: non-commercial research and education only",
 }
 """By reader of params.yaml's `dataset`."""
