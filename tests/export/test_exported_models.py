@@ -14,6 +14,7 @@ import pytest
 import timm
 import torch
 import yaml
+from scipy.special import softmax
 
 from headstart.backbones.loading import load_backbone
 from headstart.config import Backbone
@@ -21,7 +22,6 @@ from headstart.core.errors import UserError
 from headstart.evaluation.run_results import protocol_probabilities
 from headstart.export import prediction_graph
 from headstart.export.prediction_graph import build_graph
-from headstart.metrics.calibration import apply_temperature
 from headstart.packaging.model_description import load_description
 from headstart.store.images import open_images
 from headstart.store.predictions import load_predictions
@@ -47,11 +47,12 @@ def test_the_graph_of_each_kind_is_the_pipelines(
     description = load_description(folder)
     with torch.inference_mode():
         logits, probabilities = build_graph(folder, description, False)(torch.from_numpy(pixels))
-    # Networks were evaluated in bfloat16 where the hardware has it.
-    tolerance = 0.02 if run in ("small", "tiny-finetune", "team") else 1e-4
-    np.testing.assert_allclose(logits.softmax(1), expected, atol=tolerance)
-    calibrated = apply_temperature(expected, description.temperature)
-    np.testing.assert_allclose(probabilities, calibrated, atol=2 * tolerance)
+    # Networks were evaluated in bfloat16 where the hardware has it; LDA's weights are large here,
+    # so that a feature that rounds to another float16 shows.
+    rough = run in ("small", "tiny-finetune", "team") or run.endswith("lda")
+    np.testing.assert_allclose(logits.softmax(1), expected, atol=0.02 if rough else 1e-4)
+    scaled = softmax(logits.numpy().astype(np.float64) / description.temperature, axis=1)
+    np.testing.assert_allclose(probabilities, scaled, atol=1e-5)
 
 
 def export(packaged: Path, run: str, to: str, out: Path, *more: str) -> str:

@@ -98,7 +98,7 @@ def check_request(request: ExportRequest) -> None:
         return
     if request.to == "onnx" and request.layout == "model-server" and request.precision == "int8":
         raise UserError("--layout model-server reads int8 as openvino; export --to openvino")
-    require_onnx()
+    require_onnx(request.precision)
 
 
 def _file_name(to: Target) -> str:

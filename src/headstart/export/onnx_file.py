@@ -1,8 +1,8 @@
 """From a torch module to an ONNX file, in float32, float16 or int8."""
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
@@ -14,8 +14,8 @@ from headstart.export.prediction_graph import PredictionGraph
 INPUT, OUTPUTS = "pixels", ("logits", "probabilities")
 
 
-def require_onnx() -> None:
-    """Raises UserError if the libraries of the extra `export` are missing."""
+def require_onnx(precision: str) -> None:
+    """Raises UserError if the libraries of the extra `export`, and for int8 of `int8`, are missing."""
     try:
         import onnx  # noqa: F401
         import onnxruntime  # noqa: F401
@@ -25,6 +25,8 @@ def require_onnx() -> None:
             f"exporting needs {error.name}; install it with `pip install headstart[export]` or "
             f"`uv sync --extra export`"
         ) from None
+    if precision == "int8" and find_spec("nncf") is None:
+        raise UserError("--precision int8 needs NNCF; install it with `uv sync --extra int8`")
 
 
 def write_onnx(
@@ -66,30 +68,15 @@ def write_onnx(
 
 def _quantize(model: "onnx.ModelProto", images: Sequence[np.ndarray]) -> "onnx.ModelProto":  # noqa: F821
     """Returns the model with its networks in int8; resizing and heads stay as they are."""
-    import onnx
-    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_static
+    import nncf  # an optional dependency, and importing it takes seconds
 
-    class Images(CalibrationDataReader):
-        def __init__(self) -> None:
-            self.left = iter(images)
-
-        def get_next(self) -> dict[str, np.ndarray]:
-            image = next(self.left, None)
-            return {} if image is None else {INPUT: image[None]}
-
-    kept = [node.name for node in model.graph.node if not _in_network(node)]
-    with TemporaryDirectory(prefix="headstart-") as folder:
-        source, target = Path(folder) / "float.onnx", Path(folder) / "int8.onnx"
-        onnx.save(model, source)
-        quantize_static(
-            source,
-            target,
-            Images(),
-            quant_format=QuantFormat.QDQ,
-            per_channel=True,
-            nodes_to_exclude=kept,
-        )
-        return onnx.load(target)
+    others = [node.name for node in model.graph.node if not _in_network(node)]
+    return nncf.quantize(
+        model,
+        nncf.Dataset(images, lambda image: {INPUT: image[None]}),
+        subset_size=len(images),
+        ignored_scope=nncf.IgnoredScope(names=others, validate=False),
+    )
 
 
 def _in_network(node: "onnx.NodeProto") -> bool:  # noqa: F821
