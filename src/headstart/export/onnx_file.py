@@ -15,7 +15,7 @@ INPUT, OUTPUTS = "pixels", ("logits", "probabilities")
 
 
 def require_onnx(precision: str) -> None:
-    """Raises UserError if the libraries of the extra `export`, and for int8 of `int8`, are missing."""
+    """Raises UserError if libraries of the extra `export` are missing; int8 needs `int8` too."""
     try:
         import onnx  # noqa: F401
         import onnxruntime  # noqa: F401
