@@ -36,7 +36,7 @@ class SquareImages:
         Raises:
             UserError: some images can't be read: all of them are named.
         """
-        self.inputs, self.square = inputs, square
+        self.inputs, self.make_square = inputs, square
         self.digests = np.empty((len(inputs), 32), np.uint8)
         self.kept: dict[int, np.ndarray] = {}
         problems: list[str] = []
@@ -89,7 +89,7 @@ class SquareImages:
             return error
         except UserError as error:
             raise UserError(f"image {self.inputs.ids[position]}: {error}") from None
-        return self.square(pixels)
+        return self.make_square(pixels)
 
 
 def _digest(square: np.ndarray) -> np.ndarray:

@@ -4,14 +4,21 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import yaml
 
-from headstart.core.atomic_files import write_text
+from headstart.core.atomic_files import atomic_path, write_text
 from headstart.core.errors import UserError
-from headstart.export.onnx_file import INPUT, OUTPUTS, require_onnx, write_onnx
+from headstart.export.onnx_file import (
+    INPUT,
+    OUTPUTS,
+    names_outside_networks,
+    quantize_networks,
+    require_onnx,
+    torch_to_onnx,
+)
 from headstart.export.parity import (
     CALIBRATION_IMAGES,
     Exported,
@@ -21,7 +28,12 @@ from headstart.export.parity import (
 )
 from headstart.export.prediction_graph import build_graph
 from headstart.export.server_layouts import model_path, write_server_config
-from headstart.inference.trained_model import TrainedModel, load_model
+from headstart.inference.trained_model import (
+    LoadedHead,
+    LoadedMember,
+    TrainedModel,
+    load_model,
+)
 from headstart.packaging.model_card import CARD_FILE, CLASSIFY_COMMAND, model_card
 from headstart.packaging.model_description import ModelDescription
 from headstart.store.images import Images
@@ -105,9 +117,9 @@ def _file_name(to: Target) -> str:
     return {"onnx": "model.onnx", "openvino": "model.xml"}[to]
 
 
-def _one_view(model: TrainedModel) -> Sequence[Any]:
+def _one_view(model: TrainedModel) -> Sequence[LoadedMember]:
     for member in model.members:
-        if hasattr(member, "ten_crop"):
+        if isinstance(member, LoadedHead):
             member.ten_crop = False
     return model.members
 
@@ -124,23 +136,31 @@ def _write_graph(
     graph = build_graph(model_folder, description, half=request.precision == "float16")
     calibration = None
     if request.precision == "int8":
-        calibration = photograph_squares(model, CALIBRATION_IMAGES)
+        squares = photograph_squares(model, CALIBRATION_IMAGES)
         if images is not None:
-            calibration = images.pixels[images.rows("tune")[:CALIBRATION_IMAGES]]
+            squares = images.pixels[images.rows("tune")[:CALIBRATION_IMAGES]]
+        calibration = list(squares)
     path = request.folder / file
-    side = description.image.side
+    onnx_model = torch_to_onnx(graph, description.image.side)
+    outside = names_outside_networks(onnx_model)
     if request.to == "onnx":
+        import onnx
         import onnxruntime
 
-        write_onnx(path, graph, side, calibration)
+        if calibration is not None:
+            onnx_model = quantize_networks(onnx_model, outside, calibration, lambda x: {INPUT: x})
+        with atomic_path(path) as unfinished:
+            onnx.save(onnx_model, unfinished)
         session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
         return lambda pixels: np.asarray(session.run([OUTPUTS[0]], {INPUT: pixels})[0])
     import openvino
 
-    source = path.with_suffix(".onnx")
-    write_onnx(source, graph, side, calibration)
-    openvino.save_model(openvino.Core().read_model(source), path, compress_to_fp16=False)
-    source.unlink()
+    model_read = openvino.Core().read_model(onnx_model.SerializeToString())
+    if calibration is not None:
+        # OpenVINO computes its own quantized graphs more accurately than those of ONNX.
+        model_read = quantize_networks(model_read, outside, calibration, lambda x: x)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    openvino.save_model(model_read, path, compress_to_fp16=False)
     # Otherwise OpenVINO computes in bfloat16 on machines that have it.
     hint = {"INFERENCE_PRECISION_HINT": "f32"}
     compiled = openvino.compile_model(path, "CPU", hint)

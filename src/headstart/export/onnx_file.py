@@ -1,17 +1,22 @@
-"""From a torch module to an ONNX file, in float32, float16 or int8."""
+"""From a torch module to an ONNX graph, and networks in int8."""
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
-from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
 
-from headstart.core.atomic_files import atomic_path
 from headstart.core.errors import UserError
 from headstart.export.prediction_graph import PredictionGraph
 
+if TYPE_CHECKING:
+    import onnx
+
 INPUT, OUTPUTS = "pixels", ("logits", "probabilities")
+
+Model = TypeVar("Model")
 
 
 def require_onnx(precision: str) -> None:
@@ -29,19 +34,14 @@ def require_onnx(precision: str) -> None:
         raise UserError("--precision int8 needs NNCF; install it with `uv sync --extra int8`")
 
 
-def write_onnx(
-    path: Path, graph: PredictionGraph, side: int, calibration: Sequence[np.ndarray] | None
-) -> None:
-    """Writes the graph, for any batch size, to `path`.
+def torch_to_onnx(graph: PredictionGraph, side: int) -> "onnx.ModelProto":
+    """Returns the graph for any batch size.
 
-    side: S of the pixels, in px. calibration: images [S, S, 3] uint8 to quantize the networks to
-    int8 with; None leaves them as they are.
+    side: S of the pixels, in px.
 
     Raises:
         UserError: torch can't export a network.
     """
-    import onnx
-
     example = torch.zeros((2, side, side, 3), dtype=torch.uint8)
     try:
         program = torch.onnx.export(
@@ -60,26 +60,37 @@ def write_onnx(
     model = program.model_proto
     for value in (*model.graph.input, *model.graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = "batch"
-    if calibration is not None:
-        model = _quantize(model, calibration)
-    with atomic_path(path) as unfinished:
-        onnx.save(model, unfinished)
+    return model
 
 
-def _quantize(model: "onnx.ModelProto", images: Sequence[np.ndarray]) -> "onnx.ModelProto":  # noqa: F821
-    """Returns the model with its networks in int8; resizing and heads stay as they are."""
+def names_outside_networks(model: "onnx.ModelProto") -> set[str]:
+    """Returns the names of the nodes that resize, normalize, classify or average, and of their
+    outputs: by the path of modules that torch writes beside each node."""
+    names = set()
+    for node in model.graph.node:
+        namespaces = [own.value for own in node.metadata_props if own.key == "namespace"]
+        if not any("networks.0" in namespace for namespace in namespaces):
+            names |= {node.name, *node.output}
+    return names
+
+
+def quantize_networks(
+    model: Model,
+    outside: set[str],
+    images: Sequence[np.ndarray],
+    feed: Callable[[np.ndarray], Any],
+) -> Model:
+    """Returns a model of ONNX or OpenVINO whose networks compute in int8.
+
+    outside: as `names_outside_networks`; what these name is left as it is. images: [S, S, 3] uint8
+    each, to calibrate with. feed: from a batch [1, S, S, 3] to what the model's runtime takes.
+    """
     import nncf  # an optional dependency, and importing it takes seconds
 
-    others = [node.name for node in model.graph.node if not _in_network(node)]
+    nncf.set_log_level(logging.WARNING)
     return nncf.quantize(
         model,
-        nncf.Dataset(images, lambda image: {INPUT: image[None]}),
+        nncf.Dataset(images, lambda image: feed(image[None])),
         subset_size=len(images),
-        ignored_scope=nncf.IgnoredScope(names=others, validate=False),
+        ignored_scope=nncf.IgnoredScope(names=sorted(outside), validate=False),
     )
-
-
-def _in_network(node: "onnx.NodeProto") -> bool:  # noqa: F821
-    """Whether a node belongs to a network, by the path of modules that torch writes beside it."""
-    namespaces = [own.value for own in node.metadata_props if own.key == "namespace"]
-    return any("networks.0" in namespace for namespace in namespaces)

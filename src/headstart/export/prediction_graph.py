@@ -252,7 +252,7 @@ def build_graph(folder: Path, description: ModelDescription, half: bool) -> Pred
         for module in graph.modules():
             networks = getattr(module, "networks", None)
             if isinstance(networks, nn.ModuleList):
-                networks.half()
+                networks.to(torch.float16)
     size = sum(tensor.nbytes for tensor in graph.state_dict().values())
     if size > MAX_BYTES:
         raise UserError(
