@@ -157,7 +157,7 @@ def _write_graph(
 
     model_read = openvino.Core().read_model(onnx_model.SerializeToString())
     if calibration is not None:
-        # OpenVINO computes its own quantized graphs more accurately than those of ONNX.
+        # As an OpenVINO graph, so that its weights are stored in int8.
         model_read = quantize_networks(model_read, outside, calibration, lambda x: x)
     path.parent.mkdir(parents=True, exist_ok=True)
     openvino.save_model(model_read, path, compress_to_fp16=False)
