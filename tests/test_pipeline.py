@@ -120,6 +120,7 @@ ARROWS = {
     "extraction": {"backbones", "config", "core", "runtime", "store"},
     "heads": {"config", "core", "store"},
     "training": {"backbones", "config", "core", "heads", "networks", "store"},
+    "audit": {"config", "core", "heads", "metrics", "store"},
     "evaluation": {"config", "core", "heads", "metrics", "store"},
     "report": {"core", "metrics", "plotting.py", "store"},
     "packaging": {"config", "core", "store"},

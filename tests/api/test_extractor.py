@@ -42,7 +42,7 @@ def pixels(
     """The same with a cache of its own, because starting one takes seconds."""
     monkeypatch.setattr(shared_pixels, "cache", tmp_path / "cache")
     monkeypatch.setattr(shared_pixels.rows, "_cache", None)
-    monkeypatch.setattr(shared_pixels, "stats", ExtractionStats())
+    monkeypatch.setattr(shared_pixels.rows, "stats", ExtractionStats())
     return shared_pixels
 
 

@@ -16,6 +16,7 @@ from headstart.config import Backbone, MLPHead, Params, SweepHead
 from headstart.core.errors import UserError
 from headstart.core.memory_limits import head_training_memory, machine_memory, require_memory
 from headstart.data.datasets.file_tree import check
+from headstart.data.exclusions import load_excluded_ids
 
 
 def check_project(params: Params) -> None:
@@ -51,6 +52,10 @@ def _dataset_problems(params: Params) -> Iterator[str]:
             check(path)
         except UserError as error:
             yield str(error)
+    try:
+        load_excluded_ids(params.prepare.exclude)
+    except UserError as error:
+        yield str(error)
 
 
 def _weights_problems(params: Params) -> Iterator[str]:

@@ -65,6 +65,8 @@ def write_images(
                 first = row - row % BLOCK
                 pixels[first : row + 1] = block[: row + 1 - first]
         file.create_dataset("digest", data=digests)
+        sizes = np.array([(entry.width, entry.height) for entry in entries], np.int64)
+        file.create_dataset("size", data=sizes.reshape(-1, 2))
         width = max(map(len, SPLITS))
         file.create_dataset("split", data=np.array([e.split for e in entries], f"S{width}"))
         boxes = np.array([stored_box(entry, side, fit) for entry in entries], np.float32)

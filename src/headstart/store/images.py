@@ -50,3 +50,13 @@ def open_images(path: Path) -> Iterator[Images]:
             boxes=get_dataset(file, "box")[:],
             examples=read_examples(file),
         )
+
+
+def load_file_sizes(path: Path) -> np.ndarray:
+    """Returns the width and height of the images' files before they were resized, px: [N, 2] int64.
+
+    Raises:
+        UserError: see `open_images`.
+    """
+    with open_hdf5(path) as file:
+        return get_dataset(file, "size")[:]
