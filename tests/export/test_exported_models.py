@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -80,7 +81,9 @@ def test_onnx_and_its_example(
     for count in (1, 3):
         for found in (session.run(None, {"pixels": pixels[:count]}), compiled(pixels[:count])):
             for name, position in (("logits", 0), ("probabilities", 1)):
-                np.testing.assert_allclose(found[position], expected[position][:count], atol=1e-3)
+                np.testing.assert_allclose(
+                    np.asarray(found[position]), expected[position][:count], atol=1e-3
+                )
                 assert name in content["outputs"]
 
     blocked = "import sys; sys.modules.update(torch=None, headstart=None, timm=None)\n"
@@ -124,7 +127,7 @@ def test_timm_opens_a_finetuned_model_and_the_zoo_takes_it(
     said = capsys.readouterr().out
     entry = yaml.safe_load(said[said.index("tiny_finetune:") :])["tiny_finetune"]
     loaded = load_backbone(Backbone.model_validate(entry))
-    network = timm.create_model(f"local-dir:{tmp_path / 'out'}", pretrained=True).eval()
+    network: Any = timm.create_model(f"local-dir:{tmp_path / 'out'}", pretrained=True).eval()
     x = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         assert network(x).shape == (2, 4)

@@ -26,17 +26,17 @@ class SquareImages:
     def __init__(
         self,
         inputs: ImageInputs,
-        square: Callable[[np.ndarray], np.ndarray],
+        make_square: Callable[[np.ndarray], np.ndarray],
         description: str,
     ) -> None:
         """Reads all images; `description` is the progress bar's.
 
-        square: from an image [H, W, 3] uint8 to the square [s, s, 3] uint8 that stands for it.
+        make_square: from an image [H, W, 3] uint8 to the square [s, s, 3] uint8 that stands for it.
 
         Raises:
             UserError: some images can't be read: all of them are named.
         """
-        self.inputs, self.make_square = inputs, square
+        self.inputs, self.make_square = inputs, make_square
         self.digests = np.empty((len(inputs), 32), np.uint8)
         self.kept: dict[int, np.ndarray] = {}
         problems: list[str] = []

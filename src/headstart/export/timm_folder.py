@@ -55,7 +55,7 @@ def write_timm(folder: Path, model_folder: Path, description: ModelDescription) 
     folder.mkdir(parents=True, exist_ok=True)
     save_for_hf(
         plain,
-        folder,
+        str(folder),
         model_config={"label_names": [label.id for label in description.classes]},
         model_args=model_args,
         safe_serialization=True,

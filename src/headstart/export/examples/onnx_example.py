@@ -20,6 +20,7 @@ for path in sys.argv[1:]:
         image = image.crop((left, top, left + short, top + short))
     square = image.resize((side, side), Image.Resampling.BILINEAR)
     pixels = np.asarray(square)[None]  # [N, S, S, 3] uint8
-    _, [probabilities] = session.run(["logits", "probabilities"], {"pixels": pixels})
+    outputs = session.run(["probabilities"], {"pixels": pixels})
+    probabilities = np.asarray(outputs[0])[0]
     best = int(probabilities.argmax())
     print(f"{path}\t{model['classes'][best]['id']}\t{probabilities[best]:.4f}")

@@ -7,12 +7,13 @@ from pathlib import Path
 import timm
 import torch
 from PIL import Image, ImageOps
+from timm.data import create_transform, resolve_model_data_config
 
 folder = Path(__file__).parent
 model = json.loads((folder / "export.json").read_text(encoding="utf-8"))
 network = timm.create_model(f"local-dir:{folder.resolve()}", pretrained=True).eval()
-config = timm.data.resolve_model_data_config(network)
-transform = timm.data.create_transform(**config, is_training=False)
+config = resolve_model_data_config(network)
+transform = create_transform(**config, is_training=False)
 for path in sys.argv[1:]:
     image = ImageOps.exif_transpose(Image.open(path)).convert("RGB")
     with torch.inference_mode():
