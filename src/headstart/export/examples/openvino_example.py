@@ -11,7 +11,8 @@ from PIL import Image, ImageOps
 folder = Path(__file__).parent
 model = json.loads((folder / "export.json").read_text(encoding="utf-8"))
 side = model["resize"]["side"]
-compiled = openvino.compile_model(folder / model["file"], "CPU")
+precision = {"INFERENCE_PRECISION_HINT": "f32"}  # without it, bfloat16 on some machines
+compiled = openvino.compile_model(folder / model["file"], "CPU", precision)
 for path in sys.argv[1:]:
     image = ImageOps.exif_transpose(Image.open(path)).convert("RGB")
     if model["resize"]["fit"] == "crop":  # the central square; otherwise all of the image
