@@ -33,7 +33,7 @@ def attribution(args: argparse.Namespace, params: Params) -> str:
             ids = [top.ids[i] for i in shown]
             pairs = [[position[top.classes[i, 0]], position[top.labels[i]]] for i in shown]
             try:
-                model = load_linear_classifier(args.models / name, params.single_backbones)
+                model = load_linear_classifier(args.trained / name, params.single_backbones)
                 if not ids:
                     raise NotAvailableError("it makes no mistake")
                 pixels = images.pixels[[row[id_] for id_ in ids]]
@@ -47,4 +47,4 @@ def attribution(args: argparse.Namespace, params: Params) -> str:
 
 
 if __name__ == "__main__":
-    run(attribution, parser(__doc__, "images", "models", "top", "attribution"))
+    run(attribution, parser(__doc__, "images", "trained", "top", "attribution"))

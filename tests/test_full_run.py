@@ -103,7 +103,7 @@ def test_from_a_folder_of_images_to_a_comparison_and_only_what_an_edit_makes_nec
         [
             *("validate", "prepare", "resize", "extract@tiny", "audit@tiny", *head),
             *("tsne@tiny", "neighbors@tiny", "learning_curve@tiny-lda"),
-            *("sheets", "compare", "attribution", "report"),
+            *("sheets", "compare", "attribution", "report", "package"),
         ]
     )
     assert "tiny-linear" in (project / "report" / "comparison.md").read_text()
@@ -127,8 +127,9 @@ def test_from_a_folder_of_images_to_a_comparison_and_only_what_an_edit_makes_nec
     params = yaml.safe_load((project / "params.yaml").read_text())
     params["heads"]["linear"]["epochs"] = 3
     (project / "params.yaml").write_text(yaml.safe_dump(params))
-    after = ["attribution", "compare", "report"]
+    after = ["attribution", "compare", "package", "report"]
     assert sorted(ran(repro(project))) == sorted(["validate", *head, *after])
+    assert (project / "data/models/tiny-linear/model.json").is_file()
 
 
 def test_an_alias_reaches_no_shell_and_no_path_before_it_is_valid(project: Path) -> None:

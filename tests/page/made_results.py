@@ -68,7 +68,7 @@ def make_results(
                 logits[:, :, always_wrong] -= 20
             names_of_views = [view.name for view in TEN_CROP[:views]]
             predictions = Predictions(
-                logits.astype(np.float32), names_of_views, splits[split], 100 * skill
+                logits.astype(np.float32), names_of_views, splits[split], 100 * skill, 30
             )
             save_predictions(folder / "predictions" / run / f"{split}.h5", predictions)
         paths = ("--predictions", f"predictions/{run}", "--results", "results")

@@ -15,7 +15,7 @@ from tests.page.made_results import PARAMS, make_results
 from tests.test_attribution import save_linear_head
 
 PATHS = (
-    *("--images", "data/images.h5", "--models", "data/models"),
+    *("--images", "data/images.h5", "--trained", "data/trained"),
     *("--top", "results/top_classes", "--attribution", "data/attribution"),
 )
 ACTIVE = PARAMS | {"extract": {"backbones": ["random"], "device": "cpu"}}
@@ -36,7 +36,7 @@ def test_the_most_confident_mistakes_have_maps_of_both_classes(
     make_results(monkeypatch, tmp_path, val=24, names=names, backbones=["random"], side=64)
     zoo = load_params(tmp_path / "params.yaml").single_backbones
     provenance = load_backbone(zoo["random"]).provenance
-    save_linear_head(tmp_path / "data" / "models" / "random-linear", 2048, provenance)
+    save_linear_head(tmp_path / "data" / "trained" / "random-linear", 2048, provenance)
     capsys.readouterr()
     shown = ACTIVE | {"report": {"attribution": True, "max_images": 5}}
     cases.run_stage(monkeypatch, tmp_path, "attribution", *PATHS, **shown)
@@ -47,7 +47,7 @@ def test_the_most_confident_mistakes_have_maps_of_both_classes(
     wrong = np.flatnonzero(top.classes[:, 0] != np.array(top.labels))
     surest = wrong[np.argsort(-top.probabilities[wrong, 0], kind="stable")[:5]]
     assert set(made.ids) == {top.ids[i] for i in surest}
-    model = load_linear_classifier(tmp_path / "data" / "models" / "random-linear", zoo)
+    model = load_linear_classifier(tmp_path / "data" / "trained" / "random-linear", zoo)
     with open_images(tmp_path / "data" / "images.h5") as images:
         row = images.examples.ids.index(made.ids[0])
         pixels = images.pixels[row : row + 1]

@@ -1,10 +1,8 @@
 """Images to features: a frozen pretrained network, and the cache of all that it ever computed."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import numpy as np
@@ -15,11 +13,11 @@ from headstart.api.square_images import SquareImages
 from headstart.backbones.loading import load_backbone, load_module
 from headstart.config import STANDARD_ZOO, Backbone, Section, timm_architectures, validate_as
 from headstart.config.section import BatchSize, Channels, Device, Pixels, PositiveChannels
-from headstart.core.cache_folders import ROWS, cache_name, cache_root
+from headstart.core.cache_folders import cache_root
 from headstart.core.errors import UserError, did_you_mean
+from headstart.data.resizing import shrink_to_square
+from headstart.extraction.cached_rows import CachedRows
 from headstart.extraction.extraction_stats import ExtractionStats
-from headstart.extraction.feature_cache import FeatureCache, reserve_cache
-from headstart.extraction.pipeline import fill_cache, row_provenance
 from headstart.extraction.row_extractor import RowExtractor
 from headstart.extraction.view_plan import SplitRequest, ViewPlan
 from headstart.runtime.runtimes import check_runtime, start_runtime
@@ -87,7 +85,7 @@ class Extractor:
     Images are cut to their central square, scaled to the side that the network takes, and
     normalized as its weights ask for.
 
-    name: of the network, in progress bars and messages. stats: what the last call computed.
+    name: of the network, in progress bars and messages.
     """
 
     def __init__(
@@ -158,12 +156,10 @@ class Extractor:
             self.entry = find_backbone(backbone, changes)
             loaded = load_backbone(self.entry)
         runtime = start_runtime(loaded, device, batch_size, precision)
-        self.row_extractor = RowExtractor(self.name, runtime, loaded.provenance)
-        self.provenance = row_provenance(self.row_extractor)
+        self.rows = CachedRows(RowExtractor(self.name, runtime, loaded.provenance), dtype)
+        self.provenance = self.rows.provenance
         self.side = loaded.preprocessing.input_size
         self.cache = cache
-        self.stats = ExtractionStats()
-        self._feature_cache: FeatureCache | None = None
 
     def __call__(
         self,
@@ -191,16 +187,13 @@ class Extractor:
                 named; or the network gives features that are of no use.
         """
         inputs = gather_inputs(images, labels)
-        squares = SquareImages(inputs, self.side, self.name)
+        squares = SquareImages(inputs, lambda image: shrink_to_square(image, self.side), self.name)
         examples = inputs.examples()
         plan = ViewPlan(self.settings.ten_crop, augmented_views or 0)
         split = "val" if augmented_views is None else "train"
         request = SplitRequest(np.arange(len(inputs)), squares.digests, plan.views(split))
-        runtime = self.row_extractor.runtime
-        with self._open_cache() as cache:
-            self.stats = fill_cache(cache, runtime, squares, [request], self.name)
-            keys = request.rows(0, len(inputs))[1]  # [N, V]
-            values = cache.get(keys.ravel()).reshape(*keys.shape, self.width)
+        root = None if self.cache is None else cache_folder(self.cache)
+        values = self.rows(squares, request, root)
         return ExtractedFeatures(
             values=values,
             views=plan.names(split),
@@ -217,27 +210,17 @@ class Extractor:
     @property
     def width(self) -> int:
         """D, the length of a feature vector."""
-        return self.row_extractor.runtime.width
+        return self.rows.width
 
-    @contextmanager
-    def _open_cache(self) -> Iterator[FeatureCache]:
-        """The cache, for this process alone to write to; a temporary one where nothing is kept."""
-        if self.cache is None:
-            with TemporaryDirectory(prefix="headstart-") as folder:
-                yield FeatureCache(Path(folder), self.width, self.settings.dtype)
-            return
-        root = cache_root() if self.cache == DEFAULT_CACHE else Path(self.cache)
-        folder = root / ROWS / cache_name(self.provenance, self.settings.dtype)
-        with reserve_cache(folder):
-            if self._feature_cache is None or self._feature_cache.folder != folder:
-                self._feature_cache = FeatureCache(folder, self.width, self.settings.dtype)
-            else:
-                self._feature_cache.refresh()
-            try:
-                yield self._feature_cache
-            except BaseException:
-                self._feature_cache = None  # it may not be what is on disk
-                raise
+    @property
+    def stats(self) -> ExtractionStats:
+        """What the last call computed."""
+        return self.rows.stats
+
+
+def cache_folder(cache: Path | str) -> Path:
+    """The folder of all caches that the argument `cache` means."""
+    return cache_root() if cache == DEFAULT_CACHE else Path(cache)
 
 
 def find_backbone(backbone: str | Backbone, changes: dict[str, Any]) -> Backbone:

@@ -109,7 +109,7 @@ def calibrate_run(
     temperature: fitted on tune. before, after: nll, brier and ece on val without and with it; it
     leaves top-1 as it is. sets: conformal sets for `coverage`, calibrated on tune without the
     temperature; how often they contain the label on val and their mean size, with intervals at
-    `confidence`.
+    `confidence`. sets.threshold: as `metrics.calibration.conformal_threshold`.
     """
     tune, val = splits["tune"], splits["val"]
     on_val = protocol_probabilities(val)
@@ -137,6 +137,7 @@ def calibrate_run(
             },
             "sets": {
                 "stated_coverage": coverage,
+                "threshold": threshold,
                 **_round_estimates(dict(zip(("coverage", "size"), estimates, strict=True))),
             },
         }

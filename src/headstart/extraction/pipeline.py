@@ -12,10 +12,9 @@ them, and all of them read and write the same cache.
 import time
 from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import numpy as np
 from tqdm import tqdm
@@ -23,6 +22,7 @@ from tqdm import tqdm
 from headstart.core.cache_folders import ROWS, cache_name, cache_root
 from headstart.core.errors import UserError
 from headstart.core.hdf5_files import create_hdf5, write_json
+from headstart.core.thread_map import prefetch
 from headstart.extraction.collapse_check import CollapseDetector, check_finite
 from headstart.extraction.extraction_stats import ExtractionStats
 from headstart.extraction.feature_cache import FeatureCache, reserve_cache
@@ -51,8 +51,6 @@ alone causes less than 1e-3."""
 
 NETWORK_RATE_BATCHES = 50
 """Least number of batches in a run for which the network alone is timed, with two more batches."""
-
-T = TypeVar("T")
 
 
 class Pixels(Protocol):
@@ -177,7 +175,7 @@ def fill_cache(
     collapse = CollapseDetector(label)
     quiet = len(todo) == 0 or share.rank > 0
     with tqdm(total=len(todo), desc=label, unit="row", disable=quiet, delay=1, leave=None) as bar:
-        batches = _prefetch(_batches(todo, pixels, splits, runtime.batch_size, counts))
+        batches = prefetch(_batches(todo, pixels, splits, runtime.batch_size, counts))
         for keys, batch, future in _submit_batches(runtime, batches, counts):
             with counts.timed("computing"):
                 rows = future()[: len(keys)]
@@ -343,13 +341,3 @@ def _check(
         )
         largest_error = max(largest_error, float(error.max()))
     return sum(len(keys) for keys, _ in batches.values()), largest_error
-
-
-def _prefetch(items: Iterator[T]) -> Iterator[T]:
-    """Yields the same items; each is prepared in a thread while the one before it is in use."""
-    end = object()
-    with ThreadPoolExecutor(1) as thread:
-        upcoming = thread.submit(next, items, end)
-        while (item := upcoming.result()) is not end:
-            upcoming = thread.submit(next, items, end)
-            yield item  # pyright: ignore[reportReturnType]
