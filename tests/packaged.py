@@ -96,7 +96,7 @@ def _run_stages(folder: Path, patch: pytest.MonkeyPatch) -> None:
     images, results = ("--images", "data/images.h5"), ("--results", "results")
     for backbone in ("tiny", "both"):
         features = ("--features", f"data/features/{backbone}")
-        run("extract", *images, *features, "--backbone", backbone)
+        run("extract", *images, *features, *results, "--backbone", backbone)
         for head in HEADS:
             model = ("--model", f"data/trained/{backbone}-{head}")
             run("train_head", *features, *model, *results, "--head", head)
