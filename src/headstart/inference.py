@@ -128,7 +128,9 @@ def _network_classifier(path: Path, device: str) -> Classifier:
 
     @torch.inference_mode()
     def logits(images: np.ndarray) -> np.ndarray:
-        pixels = downscale(torch.from_numpy(images), saved.input_spec.side)
+        pixels = downscale(
+            torch.from_numpy(images), saved.input_spec.side, saved.input_spec.interpolation
+        )
         return predict_logits(network, pixels, saved.input_spec, place).cpu().numpy()
 
     return Classifier(saved.classes, logits)

@@ -58,6 +58,7 @@ class Params(Section):
         problems = list(self._unknown_aliases()) or [
             *self._views_that_are_not_extracted(),
             *self._runs_that_finetuning_lacks(),
+            *self._images_that_finetuning_cannot_mix(),
             *self._runs_that_ensembles_lack(),
             *self._snapshots_that_ensembles_lack(),
             *self._names_of_two_runs(),
@@ -117,6 +118,14 @@ class Params(Section):
                         f"finetune.{key}: '{alias}' is not in {section}, which fine-tuning goes on "
                         f"from; name it there too, or set finetune.backbones to []"
                     )
+
+    def _images_that_finetuning_cannot_mix(self) -> Iterator[str]:
+        recipe = self.recipes[self.finetune.recipe]
+        if self.finetune.has_trunk and (recipe.mixup or recipe.cutmix):
+            yield (
+                f"finetune.recipe: '{self.finetune.recipe}' mixes images, which training a part of "
+                f"the network doesn't see; set its mixup and cutmix to 0"
+            )
 
     def _runs_that_ensembles_lack(self) -> Iterator[str]:
         for name in self.ensemble.ensembles:

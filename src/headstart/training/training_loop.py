@@ -34,7 +34,7 @@ from headstart.training.checkpoints import (
     remove_old_files,
     write_checkpoint,
 )
-from headstart.training.image_transforms import InputSpec
+from headstart.training.image_transforms import InputTransform
 from headstart.training.learning_rate_schedules import make_schedule
 from headstart.training.optimizers import make_optimizer
 
@@ -53,7 +53,8 @@ MixFunction = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 class ImageTensors:
     """Images and labels in the memory of one device.
 
-    pixels: [N, S, S, 3] uint8. labels: [N] int64.
+    pixels: [N, S, S, 3] uint8, or what else an `InputTransform` holds of the images: [N, ...].
+    labels: [N] int64.
     """
 
     pixels: Tensor
@@ -70,7 +71,7 @@ class TrainingTask:
 
     train: ImageTensors
     tune: ImageTensors
-    input_spec: InputSpec
+    input_spec: InputTransform
     num_classes: int
 
 
@@ -256,7 +257,7 @@ def epochs_since_best(curve: TrainingCurve) -> int:
 
 
 def fetch_batch(data: ImageTensors, rows: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Returns the pixels [B, S, S, 3] and labels [B] at `rows` [B], on `device`."""
+    """Returns the pixels [B, ...] and labels [B] at `rows` [B], on `device`."""
     rows = rows.to(data.pixels.device)
     return (
         data.pixels[rows].to(device, non_blocking=True),
@@ -338,11 +339,11 @@ class MetricSums:
 
 @torch.inference_mode()
 def predict_logits(
-    network: nn.Module, pixels: Tensor, input_spec: InputSpec, device: torch.device
+    network: nn.Module, pixels: Tensor, input_spec: InputTransform, device: torch.device
 ) -> Tensor:
     """Returns the logits [N, C] float32, on `device`.
 
-    network: on `device`. pixels: [N, S, S, 3] uint8, on any device.
+    network: on `device`. pixels: [N, ...], as in `ImageTensors`, on any device.
     """
     network.eval()
     logits = []
@@ -355,7 +356,7 @@ def predict_logits(
 def evaluate_network(
     network: nn.Module,
     data: ImageTensors,
-    input_spec: InputSpec,
+    input_spec: InputTransform,
     label_smoothing: float,
     device: torch.device,
 ) -> MetricSums:
