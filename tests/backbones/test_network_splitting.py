@@ -135,7 +135,7 @@ class Undecided(nn.Sequential):
         (
             lambda: Undecided(nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 1)),
             "1",
-            r"Undecided can't be split at 1 \(symbolically traced variables .* name a module around",
+            r"Undecided can't be split at 1 \(symbolically traced .* name a module around",
         ),
     ],
 )
