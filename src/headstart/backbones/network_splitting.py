@@ -15,6 +15,7 @@ import torch
 from timm.layers import get_notrace_functions  # pyright: ignore[reportPrivateImportUsage]
 from timm.layers.norm_act import freeze_batch_norm_2d
 from torch import fx, nn
+from torch.fx.node import map_arg
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -190,7 +191,7 @@ def _part(
 ) -> fx.GraphModule:
     """Returns those of `steps` that lead from the value of `start` to `result` as a module."""
     needed = {start}
-    fx.node.map_arg(result, needed.add)
+    map_arg(result, needed.add)
     for step in reversed(steps):
         if step in needed:
             needed.update(step.all_input_nodes)
@@ -199,7 +200,7 @@ def _part(
     for step in steps:
         if step in needed and step is not start:
             copies[step] = graph.node_copy(step, copies.__getitem__)
-    graph.output(fx.node.map_arg(result, copies.__getitem__))
+    graph.output(map_arg(result, copies.__getitem__))
     return fx.GraphModule(network, graph)
 
 

@@ -33,11 +33,11 @@ class InputTransform(Protocol):
         """Returns what is held in memory of the images at ascending `rows` [M]: [M, ...]."""
         ...
 
-    def train_transform(self, batch: Tensor, augmentation: Augmentation) -> Tensor:
+    def train_transform(self, batch: Tensor, augmentation: Augmentation, /) -> Tensor:
         """Returns random inputs [B, *shape] float32 for a batch of what `read` returned."""
         ...
 
-    def eval_transform(self, batch: Tensor) -> Tensor:
+    def eval_transform(self, batch: Tensor, /) -> Tensor:
         """Returns the inputs [B, *shape] float32 for a batch of what `read` returned."""
         ...
 
