@@ -58,6 +58,7 @@ class Params(Section):
         problems = list(self._unknown_aliases()) or [
             *self._views_that_are_not_extracted(),
             *self._runs_that_finetuning_lacks(),
+            *self._backbones_that_finetuning_cannot_train(),
             *self._images_that_finetuning_cannot_mix(),
             *self._runs_that_ensembles_lack(),
             *self._snapshots_that_ensembles_lack(),
@@ -118,6 +119,11 @@ class Params(Section):
                         f"finetune.{key}: '{alias}' is not in {section}, which fine-tuning goes on "
                         f"from; name it there too, or set finetune.backbones to []"
                     )
+
+    def _backbones_that_finetuning_cannot_train(self) -> Iterator[str]:
+        for alias in self.finetune.backbones:
+            if self.single_backbones[alias].architecture == "pixels":
+                yield f"finetune.backbones: '{alias}' has no weights to train; remove it"
 
     def _images_that_finetuning_cannot_mix(self) -> Iterator[str]:
         recipe = self.recipes[self.finetune.recipe]
