@@ -34,14 +34,9 @@ from headstart.extraction.trunk_activations import TrunkActivations
 from headstart.networks.weight_initialization import variance_scaling
 from headstart.training.activation_inputs import ActivationInputs
 from headstart.training.image_transforms import InputSpec, InputTransform
-from headstart.training.training_loop import (
-    ImageTensors,
-    TrainingTask,
-    TrainState,
-    autocast,
-    make_mixup,
-    train_epoch,
-)
+from headstart.training.network_evaluation import ImageTensors, autocast
+from headstart.training.train_state import TrainState
+from headstart.training.training_loop import TrainingTask, make_mixup, train_epoch
 
 CLASSES = 200
 SIDE = 64

@@ -7,6 +7,7 @@ from stages import entry, parser, run
 
 
 def extract(args: argparse.Namespace, params: Params) -> str:
+    from headstart.backbones.first_layer_filters import NO_FILTERS
     from headstart.core.torchrun import launch_processes
     from headstart.extraction.pipeline import extract_features
     from headstart.extraction.precision_check import median_cosine
@@ -14,6 +15,7 @@ def extract(args: argparse.Namespace, params: Params) -> str:
     from headstart.extraction.row_extractor import RowExtractor, check, load_row_extractor
     from headstart.extraction.trunk_activations import check_trunks
     from headstart.extraction.view_plan import ViewPlan
+    from headstart.store.filters import write_filters
     from headstart.store.images import open_images
 
     launch_processes("stages.extract", params.extract.processes)
@@ -22,8 +24,12 @@ def extract(args: argparse.Namespace, params: Params) -> str:
     active = (params.backbones[alias] for alias in params.extract.backbones)
     check({name: b for group in active for name, b in group.items()}, params.extract)
 
+    filters = {}
+
     def start(name: str, backbone: Backbone) -> RowExtractor:
-        return load_row_extractor(name, backbone, params.extract)
+        extractor = load_row_extractor(name, backbone, params.extract)
+        filters[name] = extractor.filters
+        return extractor
 
     rank = f" (process {share.rank} of {share.world})" if share.world > 1 else ""
     finetuned = {alias: params.single_backbones[alias] for alias in params.finetune.backbones}
@@ -48,8 +54,11 @@ def extract(args: argparse.Namespace, params: Params) -> str:
                 cosine = median_cosine(images, ours, exactly)
                 cost = f"; {backbone.precision}, median cosine with float32 {cosine:.4f}"
             told.append(f"{name}{rank}: {count}{cost}")
+    if share.rank == 0:
+        own = filters.get(args.backbone, NO_FILTERS)  # only a concatenation's members have some
+        write_filters(args.results / "filters" / "backbones" / f"{args.backbone}.npy", own)
     return "; ".join(told)
 
 
 if __name__ == "__main__":
-    run(extract, parser(__doc__, "images", "features", backbone="alias in zoo"))
+    run(extract, parser(__doc__, "images", "features", "results", backbone="alias in zoo"))

@@ -16,6 +16,7 @@ def finetune(args: argparse.Namespace, params: Params) -> str:
     launch_processes("stages.finetune", params.finetune.processes)
     name = f"{args.backbone}-finetune"
     curve = args.results / "training" / f"{name}.tsv"
+    filters = args.results / "filters" / "runs" / f"{name}.npy"
     with open_images(args.images) as images:
         best = fine_tuning.finetune(
             images,
@@ -24,10 +25,11 @@ def finetune(args: argparse.Namespace, params: Params) -> str:
             params.recipes[params.finetune.recipe],
             params.finetune,
             params.extract,
-            Outputs(args.model, args.predictions, curve),
+            Outputs(args.model, args.predictions, curve, filters),
             label=name,
         )
-    return f"{args.backbone}: {best.tune_top1:.1%} of tune right after epoch {best.epoch}, the best"
+    accuracy, epoch = f"{best.tune_top1:.1%} of tune right", f"epoch {best.epochs:.4g}"
+    return f"{args.backbone}: {accuracy}, the best, after {epoch}"
 
 
 if __name__ == "__main__":

@@ -124,10 +124,12 @@ ARROWS = {
     "evaluation": {"config", "core", "heads", "metrics", "store"},
     "localization": {"backbones", "config", "core", "metrics", "runtime", "store"},
     "report": {"core", "metrics", "plotting.py", "store"},
+    "page": {"core", "metrics", "report", "store"},
     "inference.py": {
         *("config", "core", "data", "evaluation", "extraction", "heads", "metrics", "runtime"),
         *("store", "training"),
     },
+    "attribution.py": {"backbones", "config", "core", "heads", "training"},
     "api": {
         *("backbones", "config", "core", "data", "evaluation", "extraction", "heads", "metrics"),
         *("runtime", "store"),
@@ -167,9 +169,10 @@ TRAINED = {"extract", "train_head", "train_scratch", "finetune"}
 """The stages that take hours."""
 
 EDITS = {
-    "src/headstart/report/comparison.py": {"compare"},
-    "src/headstart/report/tsne_figure.py": {"compare"},
-    "src/headstart/report/conclusions.py": {"compare"},
+    "src/headstart/report/comparison.py": {"compare", "report"},
+    "src/headstart/report/tsne_figure.py": {"compare", "report"},
+    "src/headstart/report/conclusions.py": {"compare", "report"},
+    "src/headstart/page/html_page.py": {"report"},
     "src/headstart/data/datasets/image_folder.py": {"validate", "prepare", "resize"},
     "src/headstart/data/decoding.py": {"validate", "prepare", "resize"},
 }
@@ -200,7 +203,9 @@ def test_dependencies_point_one_way() -> None:
 
 
 NETWORKS = {
-    *("extract", "train_head", "learning_curve", "train_scratch", "finetune", "localize"),
+    *("attribution", "extract", "finetune", "learning_curve", "localize", "train_head"),
+    "train_scratch",
+    "sheets",  # augments an image as training does
 }
 
 

@@ -38,8 +38,8 @@ from headstart.store.predictions import Predictions
 from headstart.store.views import WHOLE
 from headstart.training import fine_tuning, from_scratch
 from headstart.training.image_transforms import downscale
+from headstart.training.network_evaluation import predict_logits
 from headstart.training.training_jobs import MODEL_FILE, load_model
-from headstart.training.training_loop import predict_logits
 
 BLOCK = 128
 """Images held in memory at once, rounded up to whole batches."""

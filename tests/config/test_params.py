@@ -85,6 +85,11 @@ def test_the_shipped_file_is_valid_and_holds_the_papers_backbones() -> None:
             "'resnet81'; did you mean 'resnet18'?",
         ),
         (
+            lambda c: c["studies"].update(attention=["no_attention", "atention_simple"]),
+            "params.yaml: studies.attention: no run can be called 'atention_simple'; "
+            "did you mean 'attention_simple'?",
+        ),
+        (
             lambda c: c["finetune"].update(launch="mpirun -n 2"),
             "params.yaml: finetune.launch: is called 'processes' now",
         ),

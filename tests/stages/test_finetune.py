@@ -181,7 +181,7 @@ def test_a_kernel_of_zeros_starts_from_random_values(
 
 KILLED = """
     import os, runpy, signal
-    from headstart.training.training_loop import TrainState
+    from headstart.training.train_state import TrainState
 
     save = TrainState.save
     def save_and_die(state, folder):
@@ -248,6 +248,7 @@ def test_what_is_wrong_is_said_before_any_work(
             monkeypatch,
             folder,
             "extract",
-            *("--images", "images.h5", "--backbone", "tiny", "--features", "features"),
+            *("--images", "images.h5", "--backbone", "tiny"),
+            *("--features", "features", "--results", "results"),
             **sections,
         )

@@ -14,8 +14,9 @@ from headstart import config
 from headstart.store.examples import ClassLabel
 from headstart.store.images import Images
 from headstart.training.image_transforms import InputSpec, read_pixels
+from headstart.training.network_evaluation import ImageTensors
 from headstart.training.training_jobs import TrainingJob, job_fingerprint
-from headstart.training.training_loop import ImageTensors, TrainingTask
+from headstart.training.training_loop import TrainingTask
 from tests import cases
 
 SPLITS = ["train"] * 6 + ["tune"] * 4 + ["val"] * 3

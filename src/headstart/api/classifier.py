@@ -197,7 +197,7 @@ class Classifier:
         examples = Examples(features.examples.ids, unlabeled, self.head.classes)
         logits = self.head.logits(replace(features, examples=examples))
         return protocol_probabilities(
-            Predictions(logits, features.views, examples, self.head.passes)
+            Predictions(logits, features.views, examples, self.head.passes, self.head.parameters)
         )
 
     def _probabilities(self, features: Features) -> tuple[str, np.ndarray]:

@@ -17,6 +17,7 @@ import torch
 from safetensors import SafetensorError
 from timm.data.config import resolve_model_data_config
 from torch import nn
+from torch.nn import functional as F
 
 import headstart.backbones.raw_pixels  # noqa: F401  (registers an architecture)
 from headstart.backbones.weights_file_digests import check_digest
@@ -48,6 +49,17 @@ class LoadedBackbone:
     network: nn.Module
     preprocessing: Preprocessing
     provenance: dict[str, Any]
+
+
+def resize_tensor(x: torch.Tensor, preprocessing: Preprocessing) -> torch.Tensor:
+    """Returns images [B, 3, s, s] at the network's input size: [B, 3, S, S] of the same dtype.
+
+    Antialiasing matters only for images that become smaller.
+    """
+    size = preprocessing.input_size
+    if x.shape[-1] == size:
+        return x
+    return F.interpolate(x, (size, size), mode=preprocessing.interpolation, antialias=True)
 
 
 def load_backbone(backbone: Backbone) -> LoadedBackbone:

@@ -92,7 +92,7 @@ def extract_features(
     counts: list[ExtractionStats] = []
     with ExitStack() as locks:
         for member in members:
-            name, runtime, _ = member
+            name, runtime = member.name, member.runtime
             provenance = row_provenance(member)
             if provenance in provenances:
                 raise UserError(f"'{name}' is the same backbone as another one beside it")

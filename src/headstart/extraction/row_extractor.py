@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from math import inf
 from typing import Any, NamedTuple
 
+import numpy as np
+
+from headstart.backbones.first_layer_filters import NO_FILTERS, first_layer_filters
 from headstart.backbones.loading import check_backbone, load_backbone
 from headstart.config import Backbone, Extract
 from headstart.core.devices import resolve_device
@@ -16,11 +19,13 @@ class RowExtractor(NamedTuple):
     """A running backbone.
 
     name: of its progress bar. provenance: as `backbones.loading.LoadedBackbone` describes it.
+    filters: as `first_layer_filters` returns them.
     """
 
     name: str
     runtime: Runtime
     provenance: dict[str, Any]
+    filters: np.ndarray = NO_FILTERS
 
 
 BYTES = {"float32": 4, "bfloat16": 2, "int8": 1}
@@ -56,5 +61,7 @@ def load_row_extractor(name: str, backbone: Backbone, asked: Extract) -> RowExtr
         UserError: as `load_backbone` and `start_runtime`.
     """
     loaded = load_backbone(backbone)
+    # Before the network is started, because a runtime may take it apart.
+    filters = first_layer_filters(loaded.network)
     started = start_runtime(loaded, asked.device, asked.batch_size, backbone.precision)
-    return RowExtractor(name, started, loaded.provenance)
+    return RowExtractor(name, started, loaded.provenance, filters)

@@ -26,10 +26,10 @@ from headstart.extraction.trunk_activations import cache_activations
 from headstart.heads.fitted_head import FittedHead
 from headstart.heads.head_models import Affine
 from headstart.store.images import Images
-from headstart.store.training_curves import Epoch
 from headstart.training import distributed
 from headstart.training.activation_inputs import ActivationInputs
 from headstart.training.image_transforms import InputSpec
+from headstart.training.train_state import BestEvaluation
 from headstart.training.training_jobs import Outputs, TrainingJob, check_images, load_split, run_job
 from headstart.training.training_loop import TrainingTask
 
@@ -43,10 +43,10 @@ def finetune(
     extract: config.Extract,
     outputs: Outputs,
     label: str,
-) -> Epoch:
+) -> BestEvaluation:
     """Fine-tunes a backbone, or a part of it, and writes `outputs`.
 
-    Returns the epoch with the best accuracy on tune, whose weights are kept.
+    Returns the best evaluation on tune, whose weights are kept.
 
     zoo: the backbone's entry. head: the trained head to start from. extract: how cached activations
     are computed and stored. label: the run's name, used in progress bars and messages.

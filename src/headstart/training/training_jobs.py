@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from hashlib import blake2b
 from inspect import getfile
 from pathlib import Path
@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import nn
 
+from headstart.backbones.first_layer_filters import first_layer_filters
 from headstart.config import Recipe
 from headstart.core.atomic_files import atomic_path
 from headstart.core.cache_folders import TRAINING, cache_root
@@ -21,26 +22,32 @@ from headstart.core.errors import UserError
 from headstart.core.memory_limits import require_memory
 from headstart.core.weight_digests import update_digest
 from headstart.store.examples import ClassLabel, Split
+from headstart.store.filters import write_filters
 from headstart.store.images import Images
 from headstart.store.label_checks import validate_classes
+from headstart.store.output_statistics import write_output_statistics
 from headstart.store.predictions import Predictions, save_predictions
-from headstart.store.training_curves import Epoch, write_training_curve
+from headstart.store.training_curves import write_training_curve
 from headstart.store.views import WHOLE
 from headstart.training import (
     checkpoints,
     distributed,
+    dropout_schedule,
     image_transforms,
     learning_rate_schedules,
+    network_evaluation,
     optimizers,
+    output_recording,
+    train_state,
     training_loop,
 )
 from headstart.training.image_transforms import InputSpec, InputTransform
+from headstart.training.network_evaluation import ImageTensors, predict_logits
+from headstart.training.train_state import BestEvaluation
 from headstart.training.training_loop import (
-    ImageTensors,
     TrainingResult,
     TrainingTask,
     count_forward_passes,
-    predict_logits,
     serialize_network,
     train_network,
 )
@@ -54,8 +61,12 @@ TRAINING_CODE = [
         image_transforms,
         checkpoints,
         distributed,
+        dropout_schedule,
         optimizers,
+        output_recording,
         learning_rate_schedules,
+        network_evaluation,
+        train_state,
         training_loop,
     )
 ]
@@ -68,12 +79,15 @@ class Outputs:
 
     model: the folder of the weights and snapshots. predictions: the folder of one file per split,
     and, if there may be several snapshots, of a folder snapshot_NN with the same files for each of
-    them, the oldest first. training_curve: the table of all epochs.
+    them, the oldest first. training_curve: the table of all epochs. filters: the array of the first
+    convolution. recorded_outputs: the table of output distributions, if there shall be one.
     """
 
     model: Path
     predictions: Path
     training_curve: Path
+    filters: Path
+    recorded_outputs: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -83,8 +97,8 @@ class TrainingJob:
     label: the run's name. identity: plain JSON that describes `network`; saved with the model.
     code: the source files that define the network. first_recipe: the recipe of a first phase with a
     frozen `trunk`, if there is one. earlier_passes: forward passes that were needed for the initial
-    weights. whole: the network that is saved and its input, if `network` is a part of it, whose
-    share of a forward pass is `pass_share`.
+    weights. recorded: names of modules whose outputs are recorded. whole: the network that is saved
+    and its input, if `network` is a part of it, whose share of a forward pass is `pass_share`.
     """
 
     label: str
@@ -96,16 +110,19 @@ class TrainingJob:
     max_snapshots: int = 1
     first_recipe: Recipe | None = None
     earlier_passes: int = 0
+    recorded: tuple[str, ...] = ()
     whole: tuple[nn.Module, InputSpec] | None = None
     pass_share: float = 1.0
 
 
-def run_job(job: TrainingJob, images: Images, device: torch.device, outputs: Outputs) -> Epoch:
+def run_job(
+    job: TrainingJob, images: Images, device: torch.device, outputs: Outputs
+) -> BestEvaluation:
     """Trains the network and writes all of `outputs`.
 
-    Returns the epoch with the best accuracy on tune, whose weights were kept. A killed run resumes
-    after its last complete epoch; a finished one only writes its outputs again. With several
-    processes only the main process writes.
+    Returns the best evaluation on tune, whose weights were kept. A killed run resumes after its
+    last complete epoch; a finished one only writes its outputs again. With several processes only
+    the main process writes.
 
     Raises:
         UserError: a batch doesn't fit into the memory, or training failed (see `train_network`).
@@ -113,26 +130,59 @@ def run_job(job: TrainingJob, images: Images, device: torch.device, outputs: Out
     check_memory(job, device)
     workspace = cache_root() / TRAINING / f"{job.label}-{job_fingerprint(job, images)}"
     workspace.mkdir(parents=True, exist_ok=True)
-    network, forward_passes = job.network, job.earlier_passes
+    network, forward_passes, first_phase = job.network, job.earlier_passes, None
     with distributed.main_process_lock(workspace / "lock"):
         if job.first_recipe:
             trunk = network.get_submodule("trunk").requires_grad_(False)
             label = f"{job.label}, trunk frozen"
             first_phase = train_network(
-                network, job.first_recipe, job.task, workspace / "first", device, 1, label
+                network,
+                job.first_recipe,
+                job.task,
+                workspace / "first",
+                device,
+                label=label,
+                recorded=job.recorded,
             )
             trunk.requires_grad_(True)
             forward_passes += count_forward_passes(
                 job.task, job.first_recipe, len(first_phase.curve)
             )
         trained = train_network(
-            network, job.recipe, job.task, workspace, device, job.max_snapshots, job.label
+            network,
+            job.recipe,
+            job.task,
+            workspace,
+            device,
+            job.max_snapshots,
+            job.label,
+            job.recorded,
         )
         own_passes = count_forward_passes(job.task, job.recipe, len(trained.curve))
         forward_passes += round(job.pass_share * own_passes)
+        if first_phase:
+            trained = join_phases(first_phase, trained)
         if distributed.is_main():
             write_outputs(job, images, device, trained, forward_passes, outputs)
-    return max(trained.curve, key=lambda epoch: epoch.tune_top1)
+    return trained.best
+
+
+def join_phases(first: TrainingResult, second: TrainingResult) -> TrainingResult:
+    """Returns the second phase's result with the epochs and steps of both phases.
+
+    Epochs and steps are numbered through; the best weights and the snapshots are the second's.
+    """
+    epochs, steps = len(first.curve), first.steps
+    return TrainingResult(
+        [
+            *first.curve,
+            *(replace(epoch, epoch=epochs + epoch.epoch, phase=2) for epoch in second.curve),
+        ],
+        second.snapshots,
+        second.best._replace(epochs=epochs + second.best.epochs),
+        [*first.outputs, *(replace(row, step=steps + row.step) for row in second.outputs)],
+        steps + second.steps,
+    )
 
 
 def check_memory(job: TrainingJob, device: torch.device) -> None:
@@ -197,6 +247,9 @@ def write_outputs(
     with atomic_path(outputs.model / MODEL_FILE) as unfinished:
         unfinished.write_bytes(serialize_network(saved, metadata))
     write_training_curve(outputs.training_curve, trained.curve)
+    write_filters(outputs.filters, first_layer_filters(saved))
+    if outputs.recorded_outputs:
+        write_output_statistics(outputs.recorded_outputs, trained.outputs)
     predict_splits(network, images, inputs, device, forward_passes, outputs.predictions)
     for number, snapshot in enumerate(trained.snapshots if job.max_snapshots > 1 else []):
         name = f"snapshot_{number:02d}"
@@ -254,7 +307,10 @@ def predict_splits(
         if len(rows):
             pixels = inputs.read(images, rows)
             logits = predict_logits(network, pixels, inputs, device).cpu().numpy()[:, None]
-            predictions = Predictions(logits, [WHOLE.name], images.examples[rows], forward_passes)
+            trained = sum(p.numel() for p in network.parameters() if p.requires_grad)
+            predictions = Predictions(
+                logits, [WHOLE.name], images.examples[rows], forward_passes, trained
+            )
             save_predictions(folder / f"{split}.h5", predictions)
 
 
