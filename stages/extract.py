@@ -13,6 +13,7 @@ def extract(args: argparse.Namespace, params: Params) -> str:
     from headstart.extraction.precision_check import median_cosine
     from headstart.extraction.process_shards import Shard
     from headstart.extraction.row_extractor import RowExtractor, check, load_row_extractor
+    from headstart.extraction.trunk_activations import check_trunks
     from headstart.extraction.view_plan import ViewPlan
     from headstart.store.filters import write_filters
     from headstart.store.images import open_images
@@ -31,7 +32,10 @@ def extract(args: argparse.Namespace, params: Params) -> str:
         return extractor
 
     rank = f" (process {share.rank} of {share.world})" if share.world > 1 else ""
+    finetuned = {alias: params.single_backbones[alias] for alias in params.finetune.backbones}
     with open_images(args.images) as images:
+        # Fine-tuning comes hours later; what is wrong with it should be known now.
+        check_trunks(finetuned, images, params.finetune, params.extract)
         counts = extract_features(
             images,
             args.features,

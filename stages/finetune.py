@@ -1,4 +1,4 @@
-"""Fine-tunes a backbone end to end, starting from the head that was trained on its features."""
+"""Fine-tunes a backbone, or a part of it, starting from the head trained on its features."""
 
 import argparse
 
@@ -24,6 +24,7 @@ def finetune(args: argparse.Namespace, params: Params) -> str:
             load_head(args.head / HEAD_FILE),
             params.recipes[params.finetune.recipe],
             params.finetune,
+            params.extract,
             Outputs(args.model, args.predictions, curve, filters),
             label=name,
         )

@@ -119,7 +119,7 @@ ARROWS = {
     "runtime": {"backbones", "core"},
     "extraction": {"backbones", "config", "core", "runtime", "store"},
     "heads": {"config", "core", "store"},
-    "training": {"backbones", "config", "core", "heads", "networks", "store"},
+    "training": {"backbones", "config", "core", "extraction", "heads", "networks", "store"},
     "audit": {"config", "core", "heads", "metrics", "store"},
     "evaluation": {"config", "core", "heads", "metrics", "store"},
     "localization": {"backbones", "config", "core", "metrics", "runtime", "store"},

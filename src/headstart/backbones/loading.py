@@ -138,8 +138,7 @@ def check_backbone(backbone: Backbone) -> int:
     Raises:
         UserError: as `load_backbone`; or the network doesn't take images of `input_size`.
     """
-    with torch.device("meta"):
-        network = _create(backbone, pretrained=False).eval()
+    network, size = build_on_meta(backbone)
     if backbone.weights_file:
         _matching_weights(backbone, backbone.weights_file, network)
     widest = 0
@@ -152,7 +151,6 @@ def check_backbone(backbone: Backbone) -> int:
     for module in network.modules():
         if not list(module.children()):
             module.register_forward_hook(measure)
-    size = _preprocessing(backbone, network).input_size
     try:
         with torch.inference_mode():
             network(torch.zeros(1, 3, size, size, device="meta"))
@@ -164,6 +162,17 @@ def check_backbone(backbone: Backbone) -> int:
             f"another size, or what it wants to know of it in model_args"
         ) from None
     return widest
+
+
+def build_on_meta(backbone: Backbone) -> tuple[nn.Module, int]:
+    """Returns a backbone's network on torch's meta device, without weights, and its input size.
+
+    Raises:
+        UserError: the architecture doesn't take `model_args`.
+    """
+    with torch.device("meta"):
+        network = _create(backbone, pretrained=False).eval()
+    return network, _preprocessing(backbone, network).input_size
 
 
 def _create(backbone: Backbone, pretrained: bool) -> nn.Module:
@@ -200,6 +209,9 @@ def _matching_weights(
             f"give a .safetensors file or a timm checkpoint"
         ) from None
     expected = network.state_dict()
+    # Fine-tuned networks lack the counters of batches: their normalization is frozen.
+    counters = {key: t for key, t in expected.items() if key.endswith(".num_batches_tracked")}
+    tensors = counters | tensors
     # The classifier and the auxiliary one of Inception are no part of a feature extractor.
     classifiers = getattr(network, "pretrained_cfg", {}).get("classifier") or ()
     dropped = tuple(f"{name}." for name in (*_as_tuple(classifiers), "AuxLogits"))

@@ -73,6 +73,8 @@ class Params(Section):
             *self._runs_that_studies_misname(),
             *self._views_that_are_not_extracted(),
             *self._runs_that_finetuning_lacks(),
+            *self._backbones_that_finetuning_cannot_train(),
+            *self._images_that_finetuning_cannot_mix(),
             *self._features_that_localizers_lack(),
             *self._runs_that_ensembles_lack(),
             *self._snapshots_that_ensembles_lack(),
@@ -135,6 +137,19 @@ class Params(Section):
                         f"finetune.{key}: '{alias}' is not in {section}, which fine-tuning goes on "
                         f"from; name it there too, or set finetune.backbones to []"
                     )
+
+    def _backbones_that_finetuning_cannot_train(self) -> Iterator[str]:
+        for alias in self.finetune.backbones:
+            if self.single_backbones[alias].architecture == "pixels":
+                yield f"finetune.backbones: '{alias}' has no weights to train; remove it"
+
+    def _images_that_finetuning_cannot_mix(self) -> Iterator[str]:
+        recipe = self.recipes[self.finetune.recipe]
+        if self.finetune.has_trunk and (recipe.mixup or recipe.cutmix):
+            yield (
+                f"finetune.recipe: '{self.finetune.recipe}' mixes images, which training a part of "
+                f"the network doesn't see; set its mixup and cutmix to 0"
+            )
 
     def _runs_that_studies_misname(self) -> Iterator[str]:
         known = {

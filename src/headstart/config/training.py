@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Discriminator, Field, PositiveInt, model_validator
+from pydantic import ByteSize, Discriminator, Field, PositiveInt, model_validator
 
 from headstart.config.backbones import check_architecture
 from headstart.config.section import (
@@ -145,19 +145,43 @@ class Recipe(Section):
 
 
 class Finetune(Section):
-    """head: alias of the trained head that each backbone starts from. frozen_layers: how many
-    don't learn, from the input on, as timm counts layers. crop: as in Network.
+    """head: alias of the trained head that each backbone starts from. crop: as in Network.
+
+    trainable_from: the module from which on the network is trained, as `headstart layers` names it.
+    trainable_only: the only modules that are trained. With neither, the whole network is trained.
+    With one of them, the activations before the trained modules are computed once: for the whole
+    view of each image and for `augmented_views` random views of each training image.
+    trunk_limit: bytes on disk that these activations may take.
     """
 
-    renamed: ClassVar = {"launch": "processes"}
+    renamed: ClassVar = {"launch": "processes", "frozen_layers": "trainable_from"}
 
     backbones: list[Alias]
     head: Alias
     recipe: Alias
-    frozen_layers: Annotated[int, Field(ge=0)]
+    trainable_from: str | None = None
+    trainable_only: list[str] = Field(default=[])
+    augmented_views: Annotated[int, Field(ge=0), at_most(1000, "each multiplies the time")] = 0
+    trunk_limit: ByteSize = ByteSize(20_000_000_000)
     crop: Annotated[float, Field(gt=0, le=1)]
     device: Device
     processes: Processes
+
+    @model_validator(mode="after")
+    def _one_way_to_name_the_trained_part(self) -> Self:
+        if self.trainable_from and self.trainable_only:
+            raise ValueError("trainable_only: trainable_from is given too; keep one of them")
+        if self.has_trunk and self.crop < 1:
+            raise ValueError(
+                "crop: must be 1.0 where only a part of the network is trained, because that part "
+                "sees cached views instead of random crops"
+            )
+        return self
+
+    @property
+    def has_trunk(self) -> bool:
+        """Whether a part of the network stays as it is, so that its activations are cached."""
+        return bool(self.trainable_from or self.trainable_only)
 
 
 class Network(Section):

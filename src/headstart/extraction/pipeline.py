@@ -28,10 +28,10 @@ from headstart.extraction.extraction_stats import ExtractionStats
 from headstart.extraction.feature_cache import FeatureCache, reserve_cache
 from headstart.extraction.process_shards import SINGLE_PROCESS, Shard
 from headstart.extraction.row_extractor import RowExtractor
-from headstart.extraction.view_plan import SplitRequest, ViewPlan, WorkQueue
+from headstart.extraction.view_plan import SplitRequest, ViewPlan, WorkQueue, requests_by_split
 from headstart.extraction.view_rendering import render_view
 from headstart.runtime.runtimes import Future, Runtime, extract_array, pad_batch
-from headstart.store.examples import SPLITS, Examples, write_examples
+from headstart.store.examples import Examples, write_examples
 from headstart.store.features import merge_provenances
 from headstart.store.images import Images
 from headstart.store.views import CORNER_SIDE
@@ -42,7 +42,10 @@ features;
 rows of older versions are then not used."""
 
 PART_ROWS = 1024
-"""Rows in a part of the cache; a killed run loses at most so many."""
+"""Most rows in a part of the cache; a killed run loses at most so many."""
+
+PART_BYTES = 64_000_000
+"""Most bytes in a part of the cache, unless one row is larger: parts are assembled in memory."""
 
 TOLERANCES = {"float32": 1e-2, "bfloat16": 1e-2, "int8": 1e-2}
 """Largest relative error between a recomputed and a cached row, by precision. Storing rows as
@@ -81,11 +84,7 @@ def extract_features(
         UserError: a feature doesn't fit `dtype`; features have collapsed; two members are the same
             backbone.
     """
-    splits = {
-        split: SplitRequest(rows, images.digests[rows], plan.views(split))
-        for split in SPLITS
-        if len(rows := images.rows(split))
-    }
+    splits = requests_by_split(images, plan)
     caches: list[FeatureCache] = []
     provenances: list[dict[str, Any]] = []
     counts: list[ExtractionStats] = []
@@ -172,6 +171,7 @@ def fill_cache(
         pending_keys.clear()
         pending_rows.clear()
 
+    part_rows = max(1, min(PART_ROWS, PART_BYTES // cache.record.itemsize))
     collapse = CollapseDetector(label)
     quiet = len(todo) == 0 or share.rank > 0
     with tqdm(total=len(todo), desc=label, unit="row", disable=quiet, delay=1, leave=None) as bar:
@@ -185,7 +185,7 @@ def fill_cache(
             pending_keys.extend(keys)
             counts.computed += len(keys)
             bar.update(len(keys))
-            if len(pending_keys) >= PART_ROWS:
+            if len(pending_keys) >= part_rows:
                 write()
         if pending_keys:
             write()

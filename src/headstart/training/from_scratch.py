@@ -4,6 +4,7 @@ Only a network with a `trunk` may start from pretrained weights, those of the tr
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from inspect import getfile, signature
 from pathlib import Path
 from typing import Any
@@ -62,13 +63,15 @@ def train_scratch(
     channel_stats = load_trunk(network, trunk) if trunk else None
     identity = {"scratch": network_config.model_dump(mode="json")}
     code = sorted(Path(getfile(networks)).parent.glob("*.py"))
-    side = round(network_config.input_size / network_config.crop)
+    input_spec = InputSpec(
+        network_config.input_size, network_config.crop, mean=(0.0,) * 3, std=(1.0,) * 3
+    )
     with distributed.process_group(resolve_device(stage.device)) as device:
-        train, tune = (load_split(images, split, side, device) for split in ("train", "tune"))
+        train, tune = (load_split(images, split, input_spec, device) for split in ("train", "tune"))
         mean, std = channel_stats or channel_statistics(train.pixels)
         if network_config.normalization == "mean":
             std = (1.0, 1.0, 1.0)
-        input_spec = InputSpec(network_config.input_size, network_config.crop, mean, std)
+        input_spec = replace(input_spec, mean=mean, std=std)
         task = TrainingTask(train, tune, input_spec, num_classes)
         job = TrainingJob(
             label,

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from headstart.core.devices import supports_bfloat16
 from headstart.training import distributed
-from headstart.training.image_transforms import InputSpec
+from headstart.training.image_transforms import InputTransform
 
 EVALUATION_BATCH_SIZE = {"cpu": 64, "cuda": 256}
 """Images per batch in evaluation. On a CPU, larger batches take 1.5 times as long per image: the
@@ -20,7 +20,8 @@ memory of each layer's output is then returned to the system and allocated again
 class ImageTensors:
     """Images and labels in the memory of one device.
 
-    pixels: [N, S, S, 3] uint8. labels: [N] int64.
+    pixels: [N, S, S, 3] uint8, or what else an `InputTransform` holds of the images: [N, ...].
+    labels: [N] int64.
     """
 
     pixels: Tensor
@@ -61,11 +62,11 @@ class MetricSums:
 
 @torch.inference_mode()
 def predict_logits(
-    network: nn.Module, pixels: Tensor, input_spec: InputSpec, device: torch.device
+    network: nn.Module, pixels: Tensor, input_spec: InputTransform, device: torch.device
 ) -> Tensor:
     """Returns the logits [N, C] float32, on `device`.
 
-    network: on `device`. pixels: [N, S, S, 3] uint8, on any device.
+    network: on `device`. pixels: [N, ...], as in `ImageTensors`, on any device.
     """
     network.eval()
     logits = []
@@ -78,7 +79,7 @@ def predict_logits(
 def evaluate_network(
     network: nn.Module,
     data: ImageTensors,
-    input_spec: InputSpec,
+    input_spec: InputTransform,
     label_smoothing: float,
     device: torch.device,
 ) -> MetricSums:

@@ -8,12 +8,10 @@ from inspect import getfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import nn
-from tqdm import tqdm
 
 from headstart.backbones.first_layer_filters import first_layer_filters
 from headstart.config import Recipe
@@ -43,7 +41,7 @@ from headstart.training import (
     train_state,
     training_loop,
 )
-from headstart.training.image_transforms import InputSpec, downscale
+from headstart.training.image_transforms import InputSpec, InputTransform
 from headstart.training.network_evaluation import ImageTensors, predict_logits
 from headstart.training.train_state import BestEvaluation
 from headstart.training.training_loop import (
@@ -56,9 +54,6 @@ from headstart.training.training_loop import (
 
 MODEL_FILE = "model.safetensors"
 """Name of the file in the folder of a run's model."""
-
-READ_BLOCK_IMAGES = 1024
-"""Number of images read at once."""
 
 TRAINING_CODE = [
     Path(getfile(module))
@@ -102,7 +97,8 @@ class TrainingJob:
     label: the run's name. identity: plain JSON that describes `network`; saved with the model.
     code: the source files that define the network. first_recipe: the recipe of a first phase with a
     frozen `trunk`, if there is one. earlier_passes: forward passes that were needed for the initial
-    weights. recorded: names of modules whose outputs are recorded.
+    weights. recorded: names of modules whose outputs are recorded. whole: the network that is saved
+    and its input, if `network` is a part of it, whose share of a forward pass is `pass_share`.
     """
 
     label: str
@@ -115,6 +111,8 @@ class TrainingJob:
     first_recipe: Recipe | None = None
     earlier_passes: int = 0
     recorded: tuple[str, ...] = ()
+    whole: tuple[nn.Module, InputSpec] | None = None
+    pass_share: float = 1.0
 
 
 def run_job(
@@ -160,7 +158,8 @@ def run_job(
             job.label,
             job.recorded,
         )
-        forward_passes += count_forward_passes(job.task, job.recipe, len(trained.curve))
+        own_passes = count_forward_passes(job.task, job.recipe, len(trained.curve))
+        forward_passes += round(job.pass_share * own_passes)
         if first_phase:
             trained = join_phases(first_phase, trained)
         if distributed.is_main():
@@ -198,17 +197,17 @@ def check_memory(job: TrainingJob, device: torch.device) -> None:
     parts = job.recipe.accumulate * distributed.world_size()
     batch = min(job.recipe.batch_size, len(job.task.train)) // parts
     weights = sum(p.numel() for p in job.network.parameters() if p.requires_grad)
-    activations = activation_bytes(job.network, job.task.input_spec.size)
+    activations = activation_bytes(job.network, job.task.input_spec.shape)
     if supports_bfloat16(device):
         activations /= 2
     what = f"the recipe's batch_size: {batch:,} images at once (see `accumulate`) in {job.label}"
     require_memory(what, batch * activations + 3 * 4 * weights, memory_of(device))
 
 
-def activation_bytes(network: nn.Module, size: int) -> int:
+def activation_bytes(network: nn.Module, shape: tuple[int, ...]) -> int:
     """Returns the bytes of float32 activations that one image's backward pass needs.
 
-    size: side of the image in px.
+    shape: of the network's input for one image.
     """
     own_storages = {t.untyped_storage().data_ptr() for t in network.state_dict().values()}
     storages: dict[int, int] = {}
@@ -220,7 +219,7 @@ def activation_bytes(network: nn.Module, size: int) -> int:
 
     device = next(network.parameters()).device
     with torch.autograd.graph.saved_tensors_hooks(record, lambda tensor: tensor):
-        logits = network.eval()(torch.zeros(1, 3, size, size, device=device))
+        logits = network.eval()(torch.zeros(1, *shape, device=device))
     del logits
     return sum(size for address, size in storages.items() if address not in own_storages)
 
@@ -234,7 +233,9 @@ def write_outputs(
     outputs: Outputs,
 ) -> None:
     """Writes the model with its snapshots and curve, and the predictions of each of them."""
-    network, input_spec = job.network, job.task.input_spec
+    network, inputs = job.network, job.task.input_spec
+    saved, input_spec = job.whole or (network, inputs)
+    assert isinstance(input_spec, InputSpec)
     description = {
         **job.identity,
         "input": asdict(input_spec),
@@ -244,20 +245,18 @@ def write_outputs(
     # A single key, because safetensors writes several keys in an order that varies between runs.
     metadata = {"network": json.dumps(description, sort_keys=True, ensure_ascii=False)}
     with atomic_path(outputs.model / MODEL_FILE) as unfinished:
-        unfinished.write_bytes(serialize_network(network, metadata))
+        unfinished.write_bytes(serialize_network(saved, metadata))
     write_training_curve(outputs.training_curve, trained.curve)
-    write_filters(outputs.filters, first_layer_filters(network))
+    write_filters(outputs.filters, first_layer_filters(saved))
     if outputs.recorded_outputs:
         write_output_statistics(outputs.recorded_outputs, trained.outputs)
-    predict_splits(network, images, input_spec, device, forward_passes, outputs.predictions)
+    predict_splits(network, images, inputs, device, forward_passes, outputs.predictions)
     for number, snapshot in enumerate(trained.snapshots if job.max_snapshots > 1 else []):
         name = f"snapshot_{number:02d}"
         with atomic_path(outputs.model / f"{name}.safetensors") as unfinished:
             shutil.copyfile(snapshot, unfinished)
         network.load_state_dict(load_file(snapshot))
-        predict_splits(
-            network, images, input_spec, device, forward_passes, outputs.predictions / name
-        )
+        predict_splits(network, images, inputs, device, forward_passes, outputs.predictions / name)
 
 
 class SavedModel(NamedTuple):
@@ -294,7 +293,7 @@ def load_model(path: Path) -> SavedModel:
 def predict_splits(
     network: nn.Module,
     images: Images,
-    input_spec: InputSpec,
+    inputs: InputTransform,
     device: torch.device,
     forward_passes: int,
     folder: Path,
@@ -306,8 +305,8 @@ def predict_splits(
     for split in ("tune", "val", "test"):
         rows = images.rows(split)
         if len(rows):
-            pixels = read_pixels(images, rows, input_spec.side)
-            logits = predict_logits(network, pixels, input_spec, device).cpu().numpy()[:, None]
+            pixels = inputs.read(images, rows)
+            logits = predict_logits(network, pixels, inputs, device).cpu().numpy()[:, None]
             trained = sum(p.numel() for p in network.parameters() if p.requires_grad)
             predictions = Predictions(
                 logits, [WHOLE.name], images.examples[rows], forward_passes, trained
@@ -326,31 +325,18 @@ def check_images(images: Images) -> None:
         raise UserError("tune holds no images; raise prepare.tune_fraction")
 
 
-def load_split(images: Images, split: Split, side: int, device: torch.device) -> ImageTensors:
+def load_split(
+    images: Images, split: Split, inputs: InputTransform, device: torch.device
+) -> ImageTensors:
     """Returns a split in memory: on the GPU if it takes less than half of the free memory there, or
     else on the host.
-
-    side: images are reduced to at most this side in px.
     """
     rows = images.rows(split)
-    pixels = read_pixels(images, rows, side)
+    pixels = inputs.read(images, rows)
     labels = torch.from_numpy(images.examples.labels[rows])
     if device.type == "cuda" and pixels.nbytes < torch.cuda.mem_get_info(device)[0] / 2:
         return ImageTensors(pixels.to(device), labels.to(device))
     return ImageTensors(pixels, labels)
-
-
-def read_pixels(images: Images, rows: np.ndarray, side: int) -> torch.Tensor:
-    """Returns the images at ascending `rows` [M]: [M, s, s, 3] uint8, with s at most `side`."""
-    blocks = []
-    starts = range(0, len(images), READ_BLOCK_IMAGES)
-    hidden = not distributed.is_main()
-    for start in tqdm(starts, desc="reading", unit="block", leave=False, disable=hidden):
-        block_rows = rows[(rows >= start) & (rows < start + READ_BLOCK_IMAGES)]
-        if len(block_rows):
-            block = images.pixels[start : start + READ_BLOCK_IMAGES]
-            blocks.append(downscale(torch.from_numpy(block[block_rows - start]), side))
-    return torch.cat(blocks)
 
 
 def job_fingerprint(job: TrainingJob, images: Images) -> str:

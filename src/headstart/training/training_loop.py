@@ -31,7 +31,7 @@ from headstart.training.checkpoints import (
     write_checkpoint,
 )
 from headstart.training.dropout_schedule import check_dropout, set_dropout
-from headstart.training.image_transforms import InputSpec
+from headstart.training.image_transforms import InputTransform
 from headstart.training.network_evaluation import (
     ImageTensors,
     MetricSums,
@@ -53,7 +53,7 @@ class TrainingTask:
 
     train: ImageTensors
     tune: ImageTensors
-    input_spec: InputSpec
+    input_spec: InputTransform
     num_classes: int
 
 
@@ -238,7 +238,7 @@ def epochs_since_best(curve: TrainingCurve) -> int:
 
 
 def fetch_batch(data: ImageTensors, rows: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Returns the pixels [B, S, S, 3] and labels [B] at `rows` [B], on `device`."""
+    """Returns the pixels [B, ...] and labels [B] at `rows` [B], on `device`."""
     rows = rows.to(data.pixels.device)
     return (
         data.pixels[rows].to(device, non_blocking=True),
