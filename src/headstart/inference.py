@@ -21,7 +21,7 @@ from headstart.data.datasets.file_tree import FileTree, is_image
 from headstart.data.decoding import UnreadableImageError, decode
 from headstart.data.resizing import Fit, to_square
 from headstart.evaluation.run_results import protocol_probabilities
-from headstart.extraction.pipeline import cast_features, row_provenance
+from headstart.extraction.pipeline import cast_features, row_provenances
 from headstart.extraction.row_extractor import load_row_extractor
 from headstart.heads.fitted_head import HEAD_FILE, FittedHead, load_head
 from headstart.metrics.calibration import (
@@ -101,7 +101,7 @@ def load_classifier(
 
 def _head_classifier(head: FittedHead, zoo: Mapping[str, Backbone], extract: Extract) -> Classifier:
     started = [load_row_extractor(name, backbone, extract) for name, backbone in zoo.items()]
-    provenance = merge_provenances([row_provenance(member) for member in started])
+    provenance = merge_provenances([own for member in started for own in row_provenances(member)])
 
     def logits(images: np.ndarray) -> np.ndarray:
         rows = np.hstack([extract_array(member.runtime, images) for member in started])

@@ -12,18 +12,19 @@ from torch import nn
 
 from headstart.api.image_inputs import gather_inputs
 from headstart.api.square_images import SquareImages
-from headstart.backbones.loading import load_backbone, load_module
+from headstart.backbones.loading import load_backbone, load_module, take_layers
 from headstart.config import STANDARD_ZOO, Backbone, Section, timm_architectures, validate_as
+from headstart.config.backbones import Pooling
 from headstart.config.section import BatchSize, Channels, Device, Pixels, PositiveChannels
-from headstart.core.cache_folders import ROWS, cache_name, cache_root
+from headstart.core.cache_folders import cache_root
 from headstart.core.errors import UserError, did_you_mean
 from headstart.extraction.extraction_stats import ExtractionStats
-from headstart.extraction.feature_cache import FeatureCache, reserve_cache
-from headstart.extraction.pipeline import fill_cache, row_provenance
+from headstart.extraction.pipeline import fill_cache, open_caches, row_provenances
+from headstart.extraction.row_caches import RowCaches
 from headstart.extraction.row_extractor import RowExtractor
 from headstart.extraction.view_plan import SplitRequest, ViewPlan
 from headstart.runtime.runtimes import check_runtime, start_runtime
-from headstart.store.features import Features
+from headstart.store.features import Features, merge_provenances
 
 DEFAULT_CACHE = "default"
 
@@ -95,6 +96,8 @@ class Extractor:
         backbone: str | Backbone | nn.Module,
         *,
         weights: Path | str | None = None,
+        layers: Sequence[str] | None = None,
+        pooling: Pooling | None = None,
         ten_crop: bool = False,
         input_size: int | None = None,
         mean: Sequence[float] | None = None,
@@ -115,6 +118,10 @@ class Extractor:
             weights: where the weights come from: `hub` downloads them once, `none` are random
                 ones, or a path of a .safetensors file or of a timm checkpoint. None: what the zoo
                 says, and for timm's names the hub.
+            layers: names of modules, whose pooled outputs are the features, side by side and in
+                one pass, as `zoo` has them; `headstart layers NAME` lists them. None: what the zoo
+                says, else the network's own output.
+            pooling: of the layers' outputs; None is `avg`. See `backbones.layers.LayerOutputs`.
             ten_crop: whether images are seen in ten crops, which evaluation averages.
             input_size, mean, std: the side in px that the network takes, and what normalizes
                 pixels in [0, 1]. None: what its weights ask for; a module that isn't timm's has
@@ -150,20 +157,24 @@ class Extractor:
                 raise UserError("Extractor: a module has its weights; leave `weights` out")
             self.name = type(backbone).__name__
             loaded = load_module(backbone, **preprocessing.model_dump())
+            if layers is not None:
+                loaded = take_layers(loaded, layers, pooling)
         else:
             changes = preprocessing.model_dump(exclude_none=True) | {"precision": precision}
             if weights is not None:
                 changes["weights"] = str(weights)
+            if layers is not None:
+                changes |= {"layers": list(layers), "pooling": pooling}
             self.name = backbone if isinstance(backbone, str) else backbone.architecture
             self.entry = find_backbone(backbone, changes)
             loaded = load_backbone(self.entry)
         runtime = start_runtime(loaded, device, batch_size, precision)
-        self.row_extractor = RowExtractor(self.name, runtime, loaded.provenance)
-        self.provenance = row_provenance(self.row_extractor)
+        self.row_extractor = RowExtractor(self.name, runtime, loaded.provenance, loaded.layers)
+        self.provenance = merge_provenances(row_provenances(self.row_extractor))
         self.side = loaded.preprocessing.input_size
         self.cache = cache
         self.stats = ExtractionStats()
-        self._feature_cache: FeatureCache | None = None
+        self._feature_cache: RowCaches | None = None
 
     def __call__(
         self,
@@ -220,21 +231,21 @@ class Extractor:
         return self.row_extractor.runtime.width
 
     @contextmanager
-    def _open_cache(self) -> Iterator[FeatureCache]:
+    def _open_cache(self) -> Iterator[RowCaches]:
         """The cache, for this process alone to write to; a temporary one where nothing is kept."""
+        dtype = self.settings.dtype
         if self.cache is None:
-            with TemporaryDirectory(prefix="headstart-") as folder:
-                yield FeatureCache(Path(folder), self.width, self.settings.dtype)
+            with (
+                TemporaryDirectory(prefix="headstart-") as folder,
+                open_caches(self.row_extractor, Path(folder), dtype) as cache,
+            ):
+                yield cache
             return
         root = cache_root() if self.cache == DEFAULT_CACHE else Path(self.cache)
-        folder = root / ROWS / cache_name(self.provenance, self.settings.dtype)
-        with reserve_cache(folder):
-            if self._feature_cache is None or self._feature_cache.folder != folder:
-                self._feature_cache = FeatureCache(folder, self.width, self.settings.dtype)
-            else:
-                self._feature_cache.refresh()
+        with open_caches(self.row_extractor, root, dtype, earlier=self._feature_cache) as cache:
+            self._feature_cache = cache
             try:
-                yield self._feature_cache
+                yield cache
             except BaseException:
                 self._feature_cache = None  # it may not be what is on disk
                 raise

@@ -30,6 +30,9 @@ from headstart.config.section import (
 )
 from headstart.core.errors import did_you_mean
 
+Pooling = Literal["avg", "max", "cls", "none"]
+"""From a layer's output to one vector per image: see `backbones.layers.LayerOutputs`."""
+
 PACKAGE = Path(__file__).parents[1]
 BUNDLED = PACKAGE / "backbones" / "bundled_weights"
 """The folder of the weights that come with the project, <architecture>.safetensors."""
@@ -41,7 +44,9 @@ class Backbone(Section):
     weights: `hub`, `bundled` (with the project), `none` (random, from `seed`) or the path of a
     .safetensors or timm checkpoint. sha256: of that file, so that a changed file is an error.
     precision: of the computation in `extract`; bfloat16 and int8 are faster than float32 and
-    slightly less accurate.
+    slightly less accurate. layers: names of modules, whose pooled outputs are the features, side by
+    side and in one pass; None takes the network's own output. pooling: of these outputs; None is
+    `avg`.
     """
 
     architecture: str
@@ -54,6 +59,8 @@ class Backbone(Section):
     std: PositiveChannels | None = None
     interpolation: Literal["bilinear", "bicubic"] | None = None
     precision: Literal["float32", "bfloat16", "int8"] = "float32"
+    layers: Annotated[list[str], Field(min_length=1)] | None = None
+    pooling: Pooling | None = None
 
     @field_validator("architecture")
     @classmethod
@@ -88,6 +95,18 @@ class Backbone(Section):
     def _only_a_file_has_a_digest(self) -> Self:
         if self.sha256 is not None and self.weights in ("hub", "none"):
             raise ValueError(f"sha256 is a weights file's, and `weights` is {self.weights}")
+        return self
+
+    @model_validator(mode="after")
+    def _layers_are_distinct_and_have_a_pooling(self) -> Self:
+        layers = self.layers or []
+        if len(set(layers)) < len(layers):
+            raise ValueError("layers: a module stands there twice; name each once")
+        if self.pooling is not None and not layers:
+            raise ValueError(
+                "pooling: is that of `layers`, and there are none; name layers, or set how the "
+                "network pools in model_args (for most of timm's, {global_pool: max})"
+            )
         return self
 
 

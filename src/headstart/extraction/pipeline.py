@@ -13,7 +13,7 @@ import time
 from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -27,6 +27,7 @@ from headstart.extraction.collapse_check import CollapseDetector, check_finite
 from headstart.extraction.extraction_stats import ExtractionStats
 from headstart.extraction.feature_cache import FeatureCache, reserve_cache
 from headstart.extraction.process_shards import SINGLE_PROCESS, Shard
+from headstart.extraction.row_caches import RowCaches
 from headstart.extraction.row_extractor import RowExtractor
 from headstart.extraction.view_plan import SplitRequest, ViewPlan, WorkQueue
 from headstart.extraction.view_rendering import render_view
@@ -88,24 +89,22 @@ def extract_features(
         for split in SPLITS
         if len(rows := images.rows(split))
     }
-    caches: list[FeatureCache] = []
+    caches: list[RowCaches] = []
     provenances: list[dict[str, Any]] = []
     counts: list[ExtractionStats] = []
     with ExitStack() as locks:
         for member in members:
-            name, runtime, _ = member
-            provenance = row_provenance(member)
-            if provenance in provenances:
+            name, runtime = member.name, member.runtime
+            own = row_provenances(member)
+            if any(provenance in provenances for provenance in own):
                 raise UserError(f"'{name}' is the same backbone as another one beside it")
-            cache_folder = cache_root() / ROWS / cache_name(provenance, dtype)
             # Each of one run's processes is a writer of its own: they must not wait for each other.
-            locks.enter_context(reserve_cache(cache_folder, share.rank))
-            cache = FeatureCache(cache_folder, runtime.width, dtype, share.rank)
+            cache = locks.enter_context(open_caches(member, cache_root(), dtype, share.rank))
             counts.append(
                 fill_cache(cache, runtime, images.pixels, list(splits.values()), name, share)
             )
             caches.append(cache)
-            provenances.append(provenance)
+            provenances += own
         if share.rank > 0:
             return counts
         for cache in caches:
@@ -122,17 +121,57 @@ def extract_features(
     return counts
 
 
-def row_provenance(member: RowExtractor) -> dict[str, Any]:
-    """Returns plain JSON that determines a member's rows: its backbone, runtime and cropping."""
-    return {
+def row_provenances(member: RowExtractor) -> list[dict[str, Any]]:
+    """Returns plain JSON that determines a member's rows: its backbone, runtime and cropping.
+
+    One for each of the layers that its features consist of, in their order, or one for all.
+    """
+    return _provenances(member)[: max(1, len(member.layers) - member.alongside)]
+
+
+def _provenances(member: RowExtractor) -> list[dict[str, Any]]:
+    common = {
         **member.provenance,
         **member.runtime.provenance,
         "extraction": {"version": VERSION, "corner_side": CORNER_SIDE},
     }
+    return [common | {"layer": layer.name} for layer in member.layers] or [common]
+
+
+@contextmanager
+def open_caches(
+    member: RowExtractor,
+    root: Path,
+    dtype: str,
+    writer: int = 0,
+    earlier: RowCaches | None = None,
+) -> Iterator[RowCaches]:
+    """Opens the caches of a member's rows below `root`, for this process alone to write as `writer`.
+
+    earlier: what an earlier call opened; if its folders are the same, only what is new is read.
+
+    Raises:
+        UserError: a folder can't be made.
+    """
+    folders = [root / ROWS / cache_name(own, dtype) for own in _provenances(member)]
+    widths = [layer.width for layer in member.layers] or [member.runtime.width]
+    with ExitStack() as locks:
+        # In one order, so that two processes don't wait for each other.
+        for folder in sorted(folders):
+            locks.enter_context(reserve_cache(folder, writer))
+        if earlier and earlier.folders == folders:
+            earlier.refresh()
+            yield earlier
+            return
+        caches = [
+            FeatureCache(folder, width, dtype, writer)
+            for folder, width in zip(folders, widths, strict=True)
+        ]
+        yield RowCaches(caches, member.alongside)
 
 
 def fill_cache(
-    cache: FeatureCache,
+    cache: RowCaches,
     runtime: Runtime,
     pixels: Pixels,
     splits: list[SplitRequest],
@@ -156,7 +195,7 @@ def fill_cache(
     if error > TOLERANCES[runtime.provenance["precision"]]:
         problem = f"cached rows differ from what is computed now (relative error {error:.2g})"
         if share.world > 1:
-            raise UserError(f"{problem}: delete {cache.folder} and run again")
+            raise UserError(f"{problem}: delete {cache} and run again")
         tqdm.write(f"{problem}: the cache of {len(cache)} rows is dropped")
         cache.clear()
     missing: list[np.ndarray] = []
@@ -170,7 +209,7 @@ def fill_cache(
 
     def write() -> None:
         with counts.timed("writing"):
-            cache.add(np.array(pending_keys, cache.record["key"]), np.concatenate(pending_rows))
+            cache.add(np.array(pending_keys, cache.key_dtype), np.concatenate(pending_rows))
         pending_keys.clear()
         pending_rows.clear()
 
@@ -197,7 +236,7 @@ def fill_cache(
     return counts
 
 
-def await_other_processes(cache: FeatureCache, splits: list[SplitRequest]) -> None:
+def await_other_processes(cache: RowCaches, splits: list[SplitRequest]) -> None:
     """Waits until the rows of `splits` that belong to other processes are cached."""
     announced = False
     while not all(cache.has(keys).all() for keys in _all_keys(splits)):
@@ -227,7 +266,7 @@ def _network_rate(runtime: Runtime, images: np.ndarray) -> float:
 
 def write_features(
     path: Path,
-    caches: list[FeatureCache],
+    caches: list[RowCaches],
     request: SplitRequest,
     view_names: list[str],
     examples: Examples,
@@ -237,10 +276,10 @@ def write_features(
 
     caches: of one dtype; their rows are concatenated. view_names: V names. provenance: plain JSON.
     """
-    width = sum(cache.record["row"].shape[0] for cache in caches)
+    width = sum(cache.width for cache in caches)
     with create_hdf5(path) as file:
         shape = (len(request.positions), len(view_names), width)
-        features = file.create_dataset("features", shape, caches[0].record["row"].base)
+        features = file.create_dataset("features", shape, caches[0].dtype)
         for start, stop in request.blocks():
             keys = request.rows(start, stop)[1]
             rows = np.hstack([cache.get(keys.ravel()) for cache in caches])
@@ -312,7 +351,7 @@ def cast_features(rows: np.ndarray, dtype: str) -> np.ndarray:
 
 
 def _check(
-    cache: FeatureCache, runtime: Runtime, pixels: Pixels, splits: list[SplitRequest]
+    cache: RowCaches, runtime: Runtime, pixels: Pixels, splits: list[SplitRequest]
 ) -> tuple[int, float]:
     """Recomputes some cached rows; returns their number and their largest relative error.
 
@@ -336,8 +375,8 @@ def _check(
                 break
     largest_error = 0.0
     for keys, images in batches.values():
-        recomputed = extract_array(runtime, np.stack(images))
-        stored = cache.get(np.array(keys, cache.record["key"])).astype(np.float32)
+        recomputed = extract_array(runtime, np.stack(images))[:, : cache.width]
+        stored = cache.get(np.array(keys, cache.key_dtype)).astype(np.float32)
         error = np.linalg.norm(stored - recomputed, axis=1) / (
             np.linalg.norm(recomputed, axis=1) + 1e-12
         )

@@ -1,9 +1,10 @@
 """A backbone that is loaded on its device, ready to extract rows."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from math import inf
 from typing import Any, NamedTuple
 
+from headstart.backbones.layers import Layer
 from headstart.backbones.loading import check_backbone, load_backbone
 from headstart.config import Backbone, Extract
 from headstart.core.devices import resolve_device
@@ -15,12 +16,16 @@ from headstart.runtime.runtimes import Runtime, check_runtime, start_runtime
 class RowExtractor(NamedTuple):
     """A running backbone.
 
-    name: of its progress bar. provenance: as `backbones.loading.LoadedBackbone` describes it.
+    name: of its progress bar. provenance, layers: as `backbones.loading.LoadedBackbone` describes
+    them. alongside: how many of the last layers are computed for other backbones' caches and are
+    not among this one's features.
     """
 
     name: str
     runtime: Runtime
     provenance: dict[str, Any]
+    layers: tuple[Layer, ...] = ()
+    alongside: int = 0
 
 
 BYTES = {"float32": 4, "bfloat16": 2, "int8": 1}
@@ -49,12 +54,36 @@ def check(zoo: Mapping[str, Backbone], asked: Extract) -> None:
         raise UserError("\n".join(problems))
 
 
-def load_row_extractor(name: str, backbone: Backbone, asked: Extract) -> RowExtractor:
+def load_row_extractor(
+    name: str, backbone: Backbone, asked: Extract, alongside: Sequence[str] = ()
+) -> RowExtractor:
     """Loads a backbone and starts it on its device.
+
+    alongside: layers of the network to compute besides the backbone's own.
 
     Raises:
         UserError: as `load_backbone` and `start_runtime`.
     """
+    if alongside:
+        layers = [*(backbone.layers or []), *alongside]
+        backbone = _with_layers(backbone, layers)
     loaded = load_backbone(backbone)
     started = start_runtime(loaded, asked.device, asked.batch_size, backbone.precision)
-    return RowExtractor(name, started, loaded.provenance)
+    return RowExtractor(name, started, loaded.provenance, loaded.layers, len(alongside))
+
+
+def layers_alongside(backbone: Backbone, others: Iterable[Backbone]) -> list[str]:
+    """Returns the layers that others need of the same network, so that one pass computes them too.
+
+    None in int8, because quantization depends on the layers.
+    """
+    own = backbone.layers
+    if not own or backbone.precision == "int8":
+        return []
+    same = [other for other in others if other.layers and _with_layers(other, own) == backbone]
+    needed = dict.fromkeys(layer for other in same for layer in other.layers or [])
+    return [layer for layer in needed if layer not in own]
+
+
+def _with_layers(backbone: Backbone, layers: list[str]) -> Backbone:
+    return backbone.model_copy(update={"layers": layers})
