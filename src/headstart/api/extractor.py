@@ -14,7 +14,7 @@ from headstart.api.image_inputs import gather_inputs
 from headstart.api.square_images import SquareImages
 from headstart.backbones.loading import load_backbone, load_module, take_layers
 from headstart.config import STANDARD_ZOO, Backbone, Section, timm_architectures, validate_as
-from headstart.config.backbones import Pooling
+from headstart.config.backbones import LayerChoice, Pooling
 from headstart.config.section import BatchSize, Channels, Device, Pixels, PositiveChannels
 from headstart.core.cache_folders import cache_root
 from headstart.core.errors import UserError, did_you_mean
@@ -157,14 +157,17 @@ class Extractor:
                 raise UserError("Extractor: a module has its weights; leave `weights` out")
             self.name = type(backbone).__name__
             loaded = load_module(backbone, **preprocessing.model_dump())
-            if layers is not None:
-                loaded = take_layers(loaded, layers, pooling)
+            chosen = validate_as(LayerChoice, {"layers": layers, "pooling": pooling}, "Extractor")
+            if chosen.layers:
+                loaded = take_layers(loaded, chosen.layers, chosen.pooling)
         else:
             changes = preprocessing.model_dump(exclude_none=True) | {"precision": precision}
             if weights is not None:
                 changes["weights"] = str(weights)
             if layers is not None:
-                changes |= {"layers": list(layers), "pooling": pooling}
+                changes["layers"] = list(layers)
+            if pooling is not None:
+                changes["pooling"] = pooling
             self.name = backbone if isinstance(backbone, str) else backbone.architecture
             self.entry = find_backbone(backbone, changes)
             loaded = load_backbone(self.entry)

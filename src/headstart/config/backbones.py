@@ -38,15 +38,36 @@ BUNDLED = PACKAGE / "backbones" / "bundled_weights"
 """The folder of the weights that come with the project, <architecture>.safetensors."""
 
 
-class Backbone(Section):
+class LayerChoice(Section):
+    """Where a network's features are taken from.
+
+    layers: names of modules, whose pooled outputs are the features, side by side and in one pass;
+    None takes the network's own output. pooling: of these outputs; None is `avg`.
+    """
+
+    layers: Annotated[list[str], Field(min_length=1)] | None = None
+    pooling: Pooling | None = None
+
+    @model_validator(mode="after")
+    def _layers_are_distinct_and_have_a_pooling(self) -> Self:
+        layers = self.layers or []
+        if len(set(layers)) < len(layers):
+            raise ValueError("layers: a module stands there twice; name each once")
+        if self.pooling is not None and not layers:
+            raise ValueError(
+                "pooling: is that of `layers`, and there are none; name layers, or set how the "
+                "network pools in model_args (for most of timm's, {global_pool: max})"
+            )
+        return self
+
+
+class Backbone(LayerChoice):
     """An architecture of timm (or `pixels`), its weights, and changes of its preprocessing.
 
     weights: `hub`, `bundled` (with the project), `none` (random, from `seed`) or the path of a
     .safetensors or timm checkpoint. sha256: of that file, so that a changed file is an error.
     precision: of the computation in `extract`; bfloat16 and int8 are faster than float32 and
-    slightly less accurate. layers: names of modules, whose pooled outputs are the features, side by
-    side and in one pass; None takes the network's own output. pooling: of these outputs; None is
-    `avg`.
+    slightly less accurate. layers, pooling: as `LayerChoice` has them.
     """
 
     architecture: str
@@ -59,8 +80,6 @@ class Backbone(Section):
     std: PositiveChannels | None = None
     interpolation: Literal["bilinear", "bicubic"] | None = None
     precision: Literal["float32", "bfloat16", "int8"] = "float32"
-    layers: Annotated[list[str], Field(min_length=1)] | None = None
-    pooling: Pooling | None = None
 
     @field_validator("architecture")
     @classmethod
@@ -95,18 +114,6 @@ class Backbone(Section):
     def _only_a_file_has_a_digest(self) -> Self:
         if self.sha256 is not None and self.weights in ("hub", "none"):
             raise ValueError(f"sha256 is a weights file's, and `weights` is {self.weights}")
-        return self
-
-    @model_validator(mode="after")
-    def _layers_are_distinct_and_have_a_pooling(self) -> Self:
-        layers = self.layers or []
-        if len(set(layers)) < len(layers):
-            raise ValueError("layers: a module stands there twice; name each once")
-        if self.pooling is not None and not layers:
-            raise ValueError(
-                "pooling: is that of `layers`, and there are none; name layers, or set how the "
-                "network pools in model_args (for most of timm's, {global_pool: max})"
-            )
         return self
 
 

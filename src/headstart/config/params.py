@@ -30,7 +30,7 @@ from headstart.config.validation import load_as
 from headstart.core.errors import did_you_mean
 
 SINGLE = "zoo (without concatenations)"
-WHOLE = "zoo (without concatenations and entries with layers)"
+WHOLE = "zoo (without concatenations or layers)"
 
 
 class Params(Section):

@@ -28,8 +28,11 @@ def row_key(image_digest: bytes, view_name: str) -> bytes:
 
 
 def writer_lock(folder: Path, writer: int) -> FileLock:
-    """Returns the lock that a process holds while it writes parts to a cache as `writer`."""
-    return FileLock(folder / f"lock-{writer}")
+    """Returns the lock that a process holds while it writes parts to a cache as `writer`.
+
+    A process may hold it several times: two backbones of a concatenation may share a layer's cache.
+    """
+    return FileLock(folder / f"lock-{writer}", is_singleton=True)
 
 
 def remove_temporary_parts(folder: Path) -> None:
