@@ -18,6 +18,7 @@ from headstart.backbones.loading import (
     take_layers,
 )
 from headstart.config import Backbone
+from headstart.config.backbones import Pooling
 from headstart.core.errors import UserError
 
 
@@ -69,30 +70,35 @@ def test_tokens_are_pooled_as_timm_does() -> None:
         (tokens, prefix), *_ = network.forward_intermediates(
             images(), [5], return_prefix_tokens=True, output_fmt="NLC", intermediates_only=True
         )
-        for pooling, expected in (
-            ("avg", tokens.mean(1)),
-            ("max", tokens.amax(1)),
-            ("cls", prefix[:, 0]),
-            ("none", torch.cat([prefix, tokens], 1).flatten(1)),
-        ):
-            ours = LayerOutputs(network, ["blocks.5"], pooling)  # pyright: ignore[reportArgumentType]
+        expectations: dict[Pooling, torch.Tensor] = {
+            "avg": tokens.mean(1),
+            "max": tokens.amax(1),
+            "cls": prefix[:, 0],
+            "none": torch.cat([prefix, tokens], 1).flatten(1),
+        }
+        for pooling, expected in expectations.items():
+            ours = LayerOutputs(network, ["blocks.5"], pooling)
             torch.testing.assert_close(ours(images()), expected)
 
 
 def test_feature_maps_with_channels_last_are_pooled_over_their_positions() -> None:
-    network = timm.create_model("swin_tiny_patch4_window7_224", num_classes=0).eval()
+    network: Any = timm.create_model("swin_tiny_patch4_window7_224", num_classes=0).eval()
     with torch.inference_mode():
         pooled = LayerOutputs(network, ["layers.2"], "avg")(images(224))
         assert pooled.shape == (2, 384)
         torch.testing.assert_close(
-            pooled, network.layers[2](network.layers[:2](network.patch_embed(images(224)))).mean((1, 2))
+            pooled,
+            network.layers[2](network.layers[:2](network.patch_embed(images(224)))).mean((1, 2)),
         )
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"layers": ["layer5"]}, r"no module 'layer5'; the nearest are layer\d, layer\d, layer\d; "),
+        (
+            {"layers": ["layer5"]},
+            r"no module 'layer5'; the nearest are layer\d, layer\d, layer\d; ",
+        ),
         ({"layers": ["layer5"]}, r"`headstart layers NAME` lists all"),
         ({"layers": ["", "x"]}, r"no module ''; `headstart layers"),
         ({"layers": ["layer4"], "pooling": "cls"}, r"^pooling: 'layer4' has no class token; set"),

@@ -183,10 +183,12 @@ def test_gradients_are_autograds_in_slices_and_smaller_batches(
 @pytest.mark.parametrize("kind", ["linear", "mlp"])
 def test_kept_epochs_are_those_of_shorter_trainings(kind: str, keep: str, count: int):
     """The reference trains one head for each number of epochs; they share their first epochs."""
-    train, tune = (blobs.features(n, split=s, distance=0.4) for n, s in ((90, "train"), (50, "tune")))
+    train, tune = (
+        blobs.features(n, split=s, distance=0.4) for n, s in ((90, "train"), (50, "tune"))
+    )
     settings = {"learning_rate": 0.05, "learning_rate_decay": 1.0}
     if kind == "mlp":
-        settings |= {"hidden": [6], "dropout": 0.2}
+        settings |= {"hidden": [32], "dropout": 0.2, "learning_rate": 0.1}
     shorter = [fit_head(blobs.recipe(kind, epochs=n, **settings), train, tune) for n in range(1, 7)]
     curve = [fitted.curve[-1] for fitted in shorter]
     ranked = sorted(range(6), key=lambda i: (-curve[i].tune_top1, curve[i].tune_loss))

@@ -175,8 +175,7 @@ def zoo_entry(name: str, project: Path | None) -> "tuple[str | Backbone, Precisi
         return name, "float32"
     if isinstance(entry, Concatenation):
         raise UserError(
-            f"'{name}' is a concatenation; name one of its members: "
-            f"{', '.join(entry.concatenate)}"
+            f"'{name}' is a concatenation; name one of its members: {', '.join(entry.concatenate)}"
         )
     return entry, entry.precision
 

@@ -146,7 +146,7 @@ def open_caches(
     writer: int = 0,
     earlier: RowCaches | None = None,
 ) -> Iterator[RowCaches]:
-    """Opens the caches of a member's rows below `root`, for this process alone to write as `writer`.
+    """Opens the caches of a member's rows below `root`; this process alone may write as `writer`.
 
     earlier: what an earlier call opened; if its folders are the same, only what is new is read.
 
