@@ -22,6 +22,8 @@ def prepare(args: Namespace, params: Params) -> str:
     save_manifest(args.manifest, prepared.manifest)
     if prepared.unreadable:
         print(f"left out, as they can't be read:\n{unreadable_image_table(prepared.unreadable)}")
+    for remark in prepared.remarks:
+        print(remark)
     splits = [entry.split for entry in prepared.manifest.entries]
     counts = Counter(splits)
     figures = ", ".join(f"{counts[split]} {split}" for split in SPLITS)

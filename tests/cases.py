@@ -53,12 +53,15 @@ def save_run(folder: Path, *, test: Predictions | None = None, **kind: Any) -> N
 def write_params(folder: Path, **sections: Any) -> None:
     """The project's params.yaml in `folder`, with `sections` changed.
 
-    Nothing is trained end to end where `sections` don't say so.
+    Nothing is trained end to end where `sections` don't say so. A dataset's `name` replaces the
+    whole section, because each dataset has keys of its own.
     """
     params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     params["finetune"]["backbones"] = []
     params["train_scratch"]["networks"] = []
     for section, changed in sections.items():
+        if section == "dataset" and "name" in changed:
+            params[section] = {}
         params[section] |= changed
     (folder / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
 

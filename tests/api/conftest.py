@@ -1,22 +1,30 @@
-"""One extractor for all tests of the library, and small images cut from the photographs."""
+"""One extractor for all tests of the library, and small images of four textures."""
 
 import numpy as np
 import pytest
 
 import headstart as hs
 from headstart.api.extractor import ExtractedFeatures
-from headstart.core.sample_photographs import photograph
 
-NAMES = ("astronaut", "chelsea", "coffee", "rocket")
+NAMES = ("bark", "brick", "cloud", "water")
 PATCHES = 10
 
 
 def patches(name: str, count: int = PATCHES, side: int = 64) -> np.ndarray:
-    """[count, side, side, 3] uint8: squares of a photograph that don't overlap."""
-    pixels = photograph(name)
-    columns = pixels.shape[1] // side
-    corners = [(i // columns * side, i % columns * side) for i in range(count)]
-    return np.stack([pixels[top : top + side, left : left + side] for top, left in corners])
+    """[count, side, side, 3] uint8: waves with the color, direction and length of the texture."""
+    texture = NAMES.index(name)
+    color = np.roll([1.0, 0.5, 0.2], texture)
+    y, x = np.mgrid[:side, :side]
+    found = []
+    for number in range(count):
+        rng = np.random.default_rng([texture, number])
+        angle = texture * np.pi / 4 + rng.normal(0, 0.1)
+        phase = (
+            2 * np.pi * ((x * np.cos(angle) + y * np.sin(angle)) / (8 + 6 * texture) + rng.random())
+        )
+        light = 128 + 80 * np.sin(phase)[..., None] * color + 20 * color
+        found.append(light + rng.normal(0, 10, (side, side, 3)))
+    return np.stack(found).clip(0, 255).astype(np.uint8)
 
 
 @pytest.fixture(scope="session")

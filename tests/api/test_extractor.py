@@ -97,8 +97,8 @@ def test_features_and_rows_are_the_pipelines(
 
 
 def test_small_images_keep_their_size_as_in_the_pipeline(pixels: hs.Extractor) -> None:
-    small = patches("coffee", 2, side=8)
-    found = pixels([*small, patches("coffee", 1, side=32)[0]])
+    small = patches("cloud", 2, side=8)
+    found = pixels([*small, patches("cloud", 1, side=32)[0]])
     np.testing.assert_array_equal(
         found.digests[:2], [np.frombuffer(pixel_digest(image), np.uint8) for image in small]
     )
@@ -155,7 +155,7 @@ def test_views_are_those_that_were_asked_for(tmp_path: Path, images: np.ndarray)
 
 
 def test_every_form_of_an_image_gives_its_pixels(pixels: hs.Extractor, tmp_path: Path) -> None:
-    image = patches("coffee", 1)[0]
+    image = patches("cloud", 1)[0]
     (tmp_path / "0.png").write_bytes(encoded(image))
     expected = pixels(image[None]).values[0]
     forms = [
@@ -169,7 +169,7 @@ def test_every_form_of_an_image_gives_its_pixels(pixels: hs.Extractor, tmp_path:
 
 @pytest.mark.parametrize("mode", ["L", "LA", "RGBA", "P", "1", "I;16"])
 def test_pil_images_are_treated_as_their_files(mode: str, pixels: hs.Extractor) -> None:
-    rgba = np.dstack([patches("coffee", 1)[0], np.arange(64 * 64).reshape(64, 64) % 256])
+    rgba = np.dstack([patches("cloud", 1)[0], np.arange(64 * 64).reshape(64, 64) % 256])
     image = Image.fromarray(rgba.astype(np.uint8)).convert("L" if mode == "I;16" else mode)
     if mode == "I;16":
         image = Image.fromarray(np.asarray(image).astype(np.uint16) * 257)
@@ -181,7 +181,7 @@ def test_pil_images_are_treated_as_their_files(mode: str, pixels: hs.Extractor) 
 
 
 def test_cmyk_and_rotated_photographs_too(pixels: hs.Extractor, tmp_path: Path) -> None:
-    image = Image.fromarray(patches("coffee", 1)[0])
+    image = Image.fromarray(patches("cloud", 1)[0])
     image.convert("CMYK").save(tmp_path / "cmyk.tif")
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -195,7 +195,7 @@ def test_all_unreadable_images_are_named_before_anything_is_computed(
     pixels: hs.Extractor, tmp_path: Path
 ) -> None:
     good = tmp_path / "good.png"
-    good.write_bytes(encoded(patches("coffee", 1)[0]))
+    good.write_bytes(encoded(patches("cloud", 1)[0]))
     (tmp_path / "empty.jpg").write_bytes(b"")
     (tmp_path / "text.jpg").write_text("no image")
     names = ["empty.jpg", "good.png", "text.jpg", "missing.jpg"]

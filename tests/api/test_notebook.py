@@ -35,7 +35,7 @@ def test_the_readmes_example_runs(
         (tmp_path / "flowers" / name).mkdir(parents=True)
         for index, pixels in enumerate(patches(name)):
             Image.fromarray(pixels).save(tmp_path / "flowers" / name / f"{index}.jpg")
-    Image.fromarray(patches("coffee")[3]).save(tmp_path / "new.jpg")
+    Image.fromarray(patches("cloud")[3]).save(tmp_path / "new.jpg")
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DVC_ROOT", raising=False)
     monkeypatch.delenv("HEADSTART_CACHE", raising=False)
@@ -44,7 +44,7 @@ def test_the_readmes_example_runs(
 
     shown = capsys.readouterr().out
     assert re.search(r"^n = 20, one view, 95% bootstrap intervals\ntop1 +\d", shown)
-    assert "['coffee']" in shown
+    assert "['cloud']" in shown
     assert list((tmp_path / ".cache" / "headstart" / "rows").iterdir())
 
 
@@ -73,7 +73,7 @@ def test_an_array_dataset_of_numbers_keeps_them(extractor: hs.Extractor) -> None
             return 3
 
         def __getitem__(self, position: int) -> tuple[np.ndarray, np.int64]:
-            return patches("coffee")[position].transpose(2, 0, 1), np.int64(2 - position)
+            return patches("cloud")[position].transpose(2, 0, 1), np.int64(2 - position)
 
     features = extractor(Tensors())
     assert features.numeric_labels
@@ -81,4 +81,4 @@ def test_an_array_dataset_of_numbers_keeps_them(extractor: hs.Extractor) -> None
         *(("0", "a"), ("1", "b"), ("2", "c"))
     ]
     assert features.examples.labels.tolist() == [2, 1, 0]
-    np.testing.assert_array_equal(features.values, extractor(patches("coffee")[:3]).values)
+    np.testing.assert_array_equal(features.values, extractor(patches("cloud")[:3]).values)

@@ -85,8 +85,8 @@ def yaml_heads() -> dict[str, Any]:
             r"^dataset\.path: absent\.zip doesn't exist",
         ),
         (
-            {"dataset": {"name": "photo_patches", "path": "/nope"}},
-            r"^dataset\.path: /nope doesn't exist; photo_patches reads nothing there",
+            {"dataset": {"name": "flowers", "path": "absent.tgz"}},
+            r"^dataset\.path: absent\.tgz doesn't exist; name the archive",
         ),
         (
             {"train_head": {"heads": []}},

@@ -17,6 +17,7 @@ ENTRIES = st.builds(
     width=st.integers(1, 9999),
     height=st.integers(1, 9999),
     box=st.none() | st.tuples(*[st.integers(-9, 999)] * 4),
+    group=st.none() | TEXT,
 )
 MANIFESTS = st.builds(
     Manifest,
@@ -35,12 +36,12 @@ def test_comes_back_as_it_was(tmp_path_factory: pytest.TempPathFactory, manifest
 
 def test_one_readable_line_an_image(tmp_path: Path):
     path = tmp_path / "manifest.jsonl"
-    entry = Entry("val/kün/ö.png", "val", 0, 4, 3, (0, 1, 2, 3))
+    entry = Entry("val/kün/ö.png", "val", 0, 4, 3, (0, 1, 2, 3), "Kün")
     save_manifest(path, Manifest([ClassLabel("kün", "kün")], [entry]))
     assert path.read_bytes().decode() == (
         '{"classes": [["kün", "kün"]]}\n'
         '{"id": "val/kün/ö.png", "split": "val", "label": 0, "width": 4, "height": 3, '
-        '"box": [0, 1, 2, 3]}\n'
+        '"box": [0, 1, 2, 3], "group": "Kün"}\n'
     )
 
 

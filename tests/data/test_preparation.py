@@ -1,6 +1,8 @@
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from hashlib import sha256
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -114,6 +116,83 @@ def test_relabeling_an_image_moves_at_most_two_others_in_each_class(one, other, 
 def test_copies_of_a_file_stay_together_and_count_once(one, other, data):
     copies = data.draw(st.lists(st.sampled_from(one), max_size=5))
     assert splits({"one": [*one, *copies], "other": other}) == splits({"one": one, "other": other})
+
+
+GROUPED = st.lists(
+    st.tuples(st.integers(0, 2), st.integers(0, 12), st.none() | st.integers(0, 6)), min_size=40
+)
+"""Labels, contents and groups of images, some of which are copies."""
+
+
+def grouped(images: Sequence[tuple[int, int, int | None]], **changes: Any) -> Dataset:
+    """A dataset of `images` in train, and nine more of each class, enough for every split."""
+    images = [
+        *images,
+        *((label, 100 + label * 9 + i, None) for label in range(3) for i in range(9)),
+    ]
+    contents = {f"{number}.png": str(image[1]) for number, image in enumerate(images)}
+    records = [
+        Record(id_, label, "train", group=None if group is None else f"author {group}")
+        for id_, (label, _, group) in zip(contents, images, strict=True)
+    ]
+    made = Dataset(
+        [ClassLabel(name, name) for name in "abc"],
+        records,
+        lambda id_: picture(contents[id_]),
+        val_fraction=0.3,
+    )
+    return replace(made, **changes)
+
+
+@given(GROUPED)
+def test_a_group_and_the_copies_of_a_file_stay_together_in_every_split(
+    images: list[tuple[int, int, int | None]],
+):
+    prepared = prepare_dataset(grouped(images), SECTION)
+    split_of: dict[object, str] = {}
+    for entry, content in zip(prepared.manifest.entries, prepared.contents, strict=True):
+        for together in ((entry.label, content), entry.group):
+            if together is not None:
+                assert split_of.setdefault(together, entry.split) == entry.split
+    assert set(split_of.values()) == {"train", "tune", "val"}
+
+
+def test_what_groups_keep_from_being_balanced_is_said():
+    sizes = {"a": 7, "b": 9}
+    records = [
+        Record(f"{name}/{group}/{i}", label, "train", group=f"{name}{group}")
+        for label, (name, size) in enumerate(sizes.items())
+        for group in range(3)
+        for i in range(size)
+    ]
+    classes = [ClassLabel(name, name) for name in sizes]
+    given_ = Dataset(classes, records, picture, val_fraction=0.2)
+    assert prepare_dataset(given_, SECTION).remarks == [
+        f"{split} has {share} ('a') to {share} ('b') of each class's images instead of {wanted}, "
+        "because groups stay together"
+        for split, share, wanted in (("val", "33.3%", "20.0%"), ("tune", "50.0%", "25.0%"))
+    ]
+
+
+def test_groups_of_one_image_change_no_share_and_are_not_remarked():
+    images = [(label, 10 * label + i, 10 * label + i) for label in range(3) for i in range(8)]
+    assert prepare_dataset(grouped(images), SECTION).remarks == []
+
+
+def test_a_group_that_the_dataset_itself_divides_is_said():
+    divided = Record("another.png", 0, "val", group="author 1")
+    given_ = grouped([(0, 1, 1)] * 40, val_fraction=None)
+    more = [Record(f"val/{label}.png", label, "val") for label in range(3)]
+    given_ = replace(given_, records=[*given_.records, *more, divided], read=picture)
+    [remark] = prepare_dataset(given_, SECTION).remarks[:1]
+    assert remark == "the dataset's own splits divide 1 of 1 groups: 'author 1'"
+
+
+def test_a_class_with_a_single_group_is_an_error_that_names_groups():
+    records = [Record(f"{c}/{i}", c, "train", group=str(c)) for c in range(2) for i in range(5)]
+    given_ = Dataset([ClassLabel(str(c), str(c)) for c in range(2)], records, picture)
+    with pytest.raises(UserError, match="Images of one group count as one"):
+        prepare_dataset(given_, SECTION)
 
 
 def test_the_order_is_the_datasets_and_the_size_the_images():

@@ -11,7 +11,7 @@ from headstart.backbones.loading import LoadedBackbone
 from headstart.core.cache_folders import QUANTIZED
 from headstart.core.devices import supports_bfloat16
 from headstart.core.errors import UserError
-from headstart.core.sample_photographs import photograph
+from headstart.core.flower_photographs import sample_photographs
 from headstart.extraction.pipeline import TOLERANCES
 from headstart.extraction.precision_check import median_cosine
 from headstart.runtime.runtimes import Future, check_runtime, extract_array, start_runtime
@@ -20,7 +20,7 @@ from headstart.store.images import Images
 from tests.runtime.test_runtimes import loaded
 
 # Not noise, which lies outside of what pictures make a network's layers see.
-pixels = np.stack([photograph("coffee")[i * 32 :, i * 64 :][:64, :64] for i in range(8)])
+pixels = np.stack([photograph[100:164, 100:164] for photograph in sample_photographs(63)])
 
 
 @pytest.fixture(scope="module")

@@ -43,12 +43,9 @@ def _dataset_problems(params: Params) -> Iterator[str]:
     path = params.dataset.path
     if Path.cwd().is_relative_to(path.resolve()):
         yield f"dataset.path: {path} holds this project; put the images into a folder of their own"
-    elif params.dataset.name == "photo_patches":
-        if not path.exists():
-            yield (
-                f"dataset.path: {path} doesn't exist; photo_patches reads nothing there, but DVC "
-                f"watches it: set it to data/raw"
-            )
+    elif params.dataset.name == "flowers" and path.suffix == ".tgz":
+        if not path.is_file():
+            yield f"dataset.path: {path} doesn't exist; name the archive, or a folder to load it to"
     else:
         try:
             check(path)

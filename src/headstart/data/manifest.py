@@ -17,7 +17,7 @@ class Entry:
     """A readable image.
 
     label: index into the manifest's classes, or None. width, height: in px, with the EXIF
-    orientation applied. box: in the same px.
+    orientation applied. box: in the same px. group: as in `datasets.Record`.
     """
 
     id: str
@@ -26,6 +26,7 @@ class Entry:
     width: int
     height: int
     box: Box | None = None
+    group: str | None = None
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,12 @@
 
 The images held out of train, as tune and as val of a dataset without val, are chosen by the
 contents of their files, never by their names: renaming a file or a class changes no split, and all
-copies of a file in a class are in the same split.
+copies of a file in a class are in the same split. Where the dataset names groups, all of a group's
+images are in the same split, and the groups are chosen by their names.
 """
 
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from hashlib import sha256
 
@@ -15,8 +17,8 @@ from headstart.core.thread_map import thread_map
 from headstart.data.datasets.base import Dataset, Record
 from headstart.data.decoding import UnreadableImageError, decode
 from headstart.data.manifest import Entry, Manifest, check_unique_ids
-from headstart.data.splits import held_out
-from headstart.store.examples import Split
+from headstart.data.splits import Group, connected_components, held_out_groups, wanted_sizes
+from headstart.store.examples import ClassLabel, Split
 
 
 @dataclass(frozen=True)
@@ -32,12 +34,14 @@ class PreparedDataset:
     """A manifest and what was learned while reading the images.
 
     contents: hexadecimal SHA-256 of the file of each of the manifest's entries. unreadable: the
-    images that are left out of the manifest.
+    images that are left out of the manifest. remarks: sentences about groups that keep splits from
+    having the size that was asked for, or that the dataset itself divides.
     """
 
     manifest: Manifest
     contents: list[str]
     unreadable: list[UnreadableImage]
+    remarks: list[str]
 
 
 def prepare_dataset(dataset: Dataset, section: Prepare) -> PreparedDataset:
@@ -56,7 +60,9 @@ def prepare_dataset(dataset: Dataset, section: Prepare) -> PreparedDataset:
             height, width, _ = decode(data, section.max_pixels).shape
         except UnreadableImageError as error:
             return UnreadableImage(record.id, str(error))
-        entry = Entry(record.id, record.split, record.label, width, height, record.box)
+        entry = Entry(
+            record.id, record.split, record.label, width, height, record.box, record.group
+        )
         return entry, sha256(data).hexdigest()
 
     entries: list[Entry] = []
@@ -68,9 +74,14 @@ def prepare_dataset(dataset: Dataset, section: Prepare) -> PreparedDataset:
         else:
             entries.append(outcome[0])
             contents.append(outcome[1])
+    shares: list[tuple[Split, float, int]] = [("tune", section.tune_fraction, section.seed)]
     if dataset.val_fraction is not None:
-        entries = _hold_out("val", entries, contents, dataset.val_fraction, dataset.seed)
-    entries = _hold_out("tune", entries, contents, section.tune_fraction, section.seed)
+        shares.insert(0, ("val", dataset.val_fraction, dataset.seed))
+    remarks = list(_divided_groups(entries))
+    for split, fraction, seed in shares:
+        before = entries
+        entries = _hold_out(split, before, contents, fraction, seed)
+        remarks += _imbalance(split, before, entries, contents, fraction, dataset.classes)
     manifest = Manifest(dataset.classes, entries)
     problems = []
     missing = describe_missing_images(manifest)
@@ -87,7 +98,7 @@ def prepare_dataset(dataset: Dataset, section: Prepare) -> PreparedDataset:
         problems.append(("Without them, " if unreadable else "") + missing)
     if problems:
         raise UserError("\n".join(problems))
-    return PreparedDataset(manifest, contents, unreadable)
+    return PreparedDataset(manifest, contents, unreadable, remarks)
 
 
 def unreadable_image_table(images: list[UnreadableImage]) -> str:
@@ -99,21 +110,78 @@ def unreadable_image_table(images: list[UnreadableImage]) -> str:
 def _hold_out(
     split: Split, entries: list[Entry], contents: list[str], fraction: float, seed: int
 ) -> list[Entry]:
-    """Moves `fraction` of each class's distinct training images to `split`."""
-    contents_by_class = defaultdict(set)
-    for entry, content in zip(entries, contents, strict=True):
-        if entry.split == "train":
-            contents_by_class[entry.label].add(content)
-    moved_contents = {
-        label: held_out(class_contents, fraction, seed)
-        for label, class_contents in contents_by_class.items()
-    }
-    return [
-        replace(entry, split=split)
-        if entry.split == "train" and content in moved_contents[entry.label]
-        else entry
-        for entry, content in zip(entries, contents, strict=True)
+    """Moves `fraction` of each class's distinct training images to `split`, groups as a whole."""
+    together = _kept_together(entries, contents)
+    groups = [
+        Group(
+            min((g for i in members if (g := entries[i].group)), default=contents[members[0]]),
+            Counter(label for label, _ in {(entries[i].label, contents[i]) for i in members}),
+        )
+        for members in together
     ]
+    chosen = held_out_groups(groups, fraction, seed)
+    moved = {i for position in chosen for i in together[position]}
+    return [replace(e, split=split) if i in moved else e for i, e in enumerate(entries)]
+
+
+def _kept_together(entries: list[Entry], contents: list[str]) -> list[list[int]]:
+    """Returns the positions of training images that are copies in a class or share a group.
+
+    Groups that share a file of a class are kept together, too.
+    """
+    files = {
+        i: ("file", entry.label, content)
+        for i, (entry, content) in enumerate(zip(entries, contents, strict=True))
+        if entry.split == "train"
+    }
+    components = connected_components(
+        (file, file if entries[i].group is None else ("group", entries[i].group))
+        for i, file in files.items()
+    )
+    together = defaultdict(list)
+    for i, file in files.items():
+        together[components[file]].append(i)
+    return list(together.values())
+
+
+def _divided_groups(entries: list[Entry]) -> Iterator[str]:
+    """Says which groups the dataset itself has in several splits."""
+    splits = defaultdict(set)
+    for entry in entries:
+        if entry.group is not None:
+            splits[entry.group].add(entry.split)
+    if divided := sorted(group for group, of_group in splits.items() if len(of_group) > 1):
+        shown = ", ".join(f"'{group}'" for group in divided[:5]) + ", …" * (len(divided) > 5)
+        yield f"the dataset's own splits divide {len(divided)} of {len(splits)} groups: {shown}"
+
+
+def _imbalance(
+    split: Split,
+    before: list[Entry],
+    after: list[Entry],
+    contents: list[str],
+    fraction: float,
+    classes: list[ClassLabel],
+) -> Iterator[str]:
+    """Says by how much the shares of the classes differ from `fraction`, if groups are why."""
+    if all(entry.group is None for entry in before if entry.split == "train"):
+        return
+    sizes, taken = Counter(), Counter()
+    for label, _, moved in {
+        (old.label, content, new.split == split)
+        for old, new, content in zip(before, after, contents, strict=True)
+        if old.split == "train"
+    }:
+        sizes[label] += 1
+        taken[label] += moved
+    if all(taken[label] == count for label, count in wanted_sizes(sizes, fraction).items()):
+        return
+    shares = sorted((taken[label] / sizes[label], classes[label].name) for label in sizes)
+    (low, least), (high, most) = shares[0], shares[-1]
+    yield (
+        f"{split} has {low:.1%} ('{least}') to {high:.1%} ('{most}') of each class's images instead"
+        f" of {fraction:.1%}, because groups stay together"
+    )
 
 
 def describe_missing_images(manifest: Manifest) -> str:
@@ -130,7 +198,12 @@ def describe_missing_images(manifest: Manifest) -> str:
             problems.append(f"{split} has no image of {', '.join(names)}")
     if not problems:
         return ""
-    return "\n".join(problems) + (
-        "\nEvery class needs two different training images (one is held out for `tune`) and a "
-        "validation image; add images, or remove the class from every split."
+    grouped = any(entry.group is not None for entry in manifest.entries)
+    return (
+        "\n".join(problems)
+        + (
+            "\nEvery class needs two different training images (one is held out for `tune`) and a "
+            "validation image; add images, or remove the class from every split."
+        )
+        + (" Images of one group count as one, because they stay together." if grouped else "")
     )

@@ -1,5 +1,6 @@
 """Small datasets on disk, laid out as the real ones."""
 
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -33,6 +34,22 @@ def tiny_imagenet(root: Path) -> Path:
     return root
 
 
+def flower_photos(root: Path, photographs: int = 4) -> Path:
+    """`photographs` of each of five flowers; each photographer has two, of different flowers."""
+    credits = []
+    for label, name in enumerate(("daisy", "dandelion", "roses", "sunflowers", "tulips")):
+        for i in range(photographs):
+            put(root / name / f"{label}{i}_x_m.jpg", seed=10 * label + i)
+            author = f"{(label * photographs + i + 2) // 4 * 2 + i % 2}@N00"
+            url = f"https://www.flickr.com/photos/{author}/"
+            # The archive has two forms of its lines.
+            credit = f"{url} - by A  B" if i == 3 else f"by A - B - {url}{label}{i}/"
+            credits.append(f"{name}/{label}{i}_x_m.jpg CC-BY {credit}\n")
+    text = "\nhttps://example.org\n\nAll images in this archive are licensed\n\n" + "".join(credits)
+    (root / "LICENSE.txt").write_text(text)
+    return root
+
+
 def image_folder(root: Path, *splits: str, images: int = 5) -> Path:
     """`root/<split>/<class>/<i>.png` for `splits`, or `root/<class>/<i>.png`; three classes."""
     for split in splits or ("",):
@@ -47,4 +64,11 @@ def zipped(folder: Path, path: Path, prefix: str = "") -> Path:
         for file in sorted(folder.rglob("*")):
             if file.is_file():
                 archive.write(file, prefix + file.relative_to(folder).as_posix())
+    return path
+
+
+def tarred(folder: Path, path: Path, prefix: str = "") -> Path:
+    with tarfile.open(path, "w:gz") as archive:
+        for file in sorted(folder.rglob("*")):
+            archive.add(file, prefix + file.relative_to(folder).as_posix(), recursive=False)
     return path

@@ -8,13 +8,13 @@ import pytest
 from headstart.config import DatasetOutline
 from headstart.core.errors import UserError
 from headstart.data import datasets
-from headstart.data.datasets import Dataset, DatasetSection, ImageFolder, PhotoPatches, TinyImageNet
+from headstart.data.datasets import Dataset, DatasetSection, Flowers, ImageFolder, TinyImageNet
 from headstart.data.decoding import decode
 from tests import cases
-from tests.data.datasets.layouts import image_folder, tiny_imagenet
+from tests.data.datasets.layouts import flower_photos, image_folder, tiny_imagenet
 
 SECTIONS = {
-    "photo_patches": lambda path: PhotoPatches(path=path),
+    "flowers": lambda path: Flowers(path=flower_photos(path)),
     "tiny_imagenet": lambda path: TinyImageNet(path=tiny_imagenet(path)),
     "image_folder": lambda path: ImageFolder(path=image_folder(path)),
 }
@@ -36,10 +36,10 @@ def test_each_reader_is_registered_under_its_files_name():
     [
         ({"pth": "x"}, "dataset.pth: unknown key; did you mean 'path'?"),
         (
-            {"name": "photo_patch"},
-            "dataset.name: unknown name 'photo_patch'; did you mean 'photo_patches'?",
+            {"name": "flower"},
+            "dataset.name: unknown name 'flower'; did you mean 'flowers'?",
         ),
-        ({"val_fraction": 0.2}, "dataset.val_fraction: unknown key"),
+        ({"follow_links": True}, "dataset.follow_links: unknown key"),
     ],
 )
 def test_a_wrong_section_is_reported_beside_the_other_sections_problems(
@@ -88,7 +88,7 @@ def test_every_record_is_an_image(dataset: Dataset):
 
 def test_loading_again_gives_the_same(dataset: Dataset, tmp_path: Path, request):
     section = {
-        "photo_patches": lambda: PhotoPatches(path=tmp_path),
+        "flowers": lambda: Flowers(path=tmp_path),
         "tiny_imagenet": lambda: TinyImageNet(path=tmp_path),
         "image_folder": lambda: ImageFolder(path=tmp_path),
     }[request.node.callspec.params["dataset"]]()

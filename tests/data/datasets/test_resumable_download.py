@@ -10,7 +10,7 @@ from headstart.core.errors import UserError
 from headstart.data.datasets.resumable_download import download
 
 CONTENT = bytes(range(256)) * 5000
-MD5 = hashlib.md5(CONTENT).hexdigest()
+DIGEST = f"md5:{hashlib.md5(CONTENT).hexdigest()}"
 
 
 class Server(HTTPServer):
@@ -75,7 +75,7 @@ def part(path: Path) -> Path:
 
 
 def test_fetches_and_leaves_nothing_else(server: Server, path: Path):
-    download(server.url, path, len(CONTENT), MD5)
+    download(server.url, path, len(CONTENT), DIGEST)
     assert path.read_bytes() == CONTENT
     assert [file.name for file in path.parent.iterdir()] == ["tiny.zip"]
     assert server.asked == [None]
@@ -84,11 +84,11 @@ def test_fetches_and_leaves_nothing_else(server: Server, path: Path):
 def test_goes_on_where_a_transfer_was_cut_off(server: Server, path: Path):
     server.breaks_after = 400_000
     with pytest.raises(UserError, match="run again to go on, or put the file there by hand"):
-        download(server.url, path, len(CONTENT), MD5)
+        download(server.url, path, len(CONTENT), DIGEST)
     assert not path.exists()
     assert part(path).read_bytes() == CONTENT[:400_000]
     server.breaks_after = None
-    download(server.url, path, len(CONTENT), MD5)
+    download(server.url, path, len(CONTENT), DIGEST)
     assert path.read_bytes() == CONTENT
     assert server.asked == [None, "bytes=400000-"]
 
@@ -96,43 +96,43 @@ def test_goes_on_where_a_transfer_was_cut_off(server: Server, path: Path):
 def test_starts_over_where_the_server_knows_no_ranges(server: Server, path: Path):
     server.ranges = False
     part(path).write_bytes(b"some other beginning")
-    download(server.url, path, len(CONTENT), MD5)
+    download(server.url, path, len(CONTENT), DIGEST)
     assert path.read_bytes() == CONTENT
     assert server.asked == ["bytes=20-"]
 
 
 def test_a_whole_part_is_not_fetched_again(server: Server, path: Path):
     part(path).write_bytes(CONTENT)
-    download(server.url, path, len(CONTENT), MD5)
+    download(server.url, path, len(CONTENT), DIGEST)
     assert path.read_bytes() == CONTENT
     assert server.asked == []
 
 
 def test_a_part_that_is_too_long_is_dropped(server: Server, path: Path):
     part(path).write_bytes(CONTENT + b"x")
-    download(server.url, path, len(CONTENT), MD5)
+    download(server.url, path, len(CONTENT), DIGEST)
     assert server.asked == [None]
 
 
 @pytest.mark.parametrize("content", [CONTENT[:-1] + b"x", CONTENT + b"more" * 1_000_000])
 def test_wrong_content_is_refused_and_deleted(server: Server, path: Path, content: bytes):
     server.content = content
-    with pytest.raises(UserError, match=rf"not {len(CONTENT)} bytes with md5 {MD5}"):
-        download(server.url, path, len(CONTENT), MD5)
+    with pytest.raises(UserError, match=rf"not {len(CONTENT)} bytes with {DIGEST}"):
+        download(server.url, path, len(CONTENT), DIGEST)
     assert list(path.parent.iterdir()) == []
 
 
 def test_a_damaged_part_is_not_resumed_for_ever(server: Server, path: Path):
     part(path).write_bytes(b"damaged")
     with pytest.raises(UserError, match="try again"):
-        download(server.url, path, len(CONTENT), MD5)
-    download(server.url, path, len(CONTENT), MD5)
+        download(server.url, path, len(CONTENT), DIGEST)
+    download(server.url, path, len(CONTENT), DIGEST)
     assert path.read_bytes() == CONTENT
 
 
 def test_offline_names_the_url_and_the_way_by_hand(path: Path):
     url = "http://127.0.0.1:9/tiny.zip"
     with pytest.raises(UserError) as error:
-        download(url, path, len(CONTENT), MD5)
+        download(url, path, len(CONTENT), DIGEST)
     assert f"{url} can't be downloaded" in str(error.value)
     assert f"put the file there by hand: {path}" in str(error.value)

@@ -109,9 +109,9 @@ def test_a_folder_without_it_gets_the_official_archive(
 ):
     made = layouts.tiny_imagenet(tmp_path / "made")
 
-    def fake(url: str, path: Path, size: int, md5: str) -> None:
+    def fake(url: str, path: Path, size: int, digest: str) -> None:
         assert url == "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
-        assert (size, md5) == (248_100_043, "90528d7ca1a48142e341f4ef8d21d0de")
+        assert (size, digest) == (248_100_043, "md5:90528d7ca1a48142e341f4ef8d21d0de")
         layouts.zipped(made, path, "tiny-imagenet-200/")
 
     monkeypatch.setattr(tiny_imagenet, "download", fake)

@@ -11,23 +11,23 @@ from pydantic import Discriminator
 from headstart.config import DatasetOutline, Params, load_as, validate_as
 from headstart.config.section import Section
 from headstart.data.datasets.base import Box, Dataset, Record
+from headstart.data.datasets.flowers import Flowers
 from headstart.data.datasets.image_folder import ImageFolder
-from headstart.data.datasets.photo_patches import PhotoPatches
 from headstart.data.datasets.tiny_imagenet import TinyImageNet
 
 __all__ = [
     "Box",
     "Dataset",
     "DatasetSection",
+    "Flowers",
     "ImageFolder",
-    "PhotoPatches",
     "Record",
     "TinyImageNet",
     "load_dataset",
     "load_params",
 ]
 
-DatasetSection = Annotated[PhotoPatches | TinyImageNet | ImageFolder, Discriminator("name")]
+DatasetSection = Annotated[Flowers | TinyImageNet | ImageFolder, Discriminator("name")]
 """Every reader's section; `dataset.name` chooses among them."""
 
 

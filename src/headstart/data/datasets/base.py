@@ -15,13 +15,15 @@ class Record:
     """One image of a dataset.
 
     id: unique and stable, with `/` between its parts. label: index into the dataset's classes, or
-    None. box: the object's box in the original image.
+    None. box: the object's box in the original image. group: what must stay together in the splits
+    that `prepare` makes (a photographer, a patient), or None.
     """
 
     id: str
     label: int | None
     split: Literal["train", "val", "test"]
     box: Box | None = None
+    group: str | None = None
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,11 @@ TIMEOUT_S = 30
 CHUNK = 1 << 20
 
 
-def download(url: str, path: Path, size: int, md5: str) -> None:
+def download(url: str, path: Path, size: int, digest: str) -> None:
     """Downloads `url` to `path`, from where an earlier call stopped.
 
     An unfinished download is kept as `path`.part.
-    size: of the file in bytes. md5: its hexadecimal digest.
+    size: of the file in bytes. digest: `md5:` or `sha256:` and the hexadecimal digest.
 
     Raises:
         UserError: the transfer failed (the received bytes are kept), or the content isn't the
@@ -37,11 +37,11 @@ def download(url: str, path: Path, size: int, md5: str) -> None:
     received = part.stat().st_size
     if received < size:
         raise UserError(f"{url}: the transfer ended after {received} of {size} bytes; {advice}")
-    digest = _md5(part)
-    if digest != md5:
+    received_digest = _digest(part, digest.partition(":")[0])
+    if received_digest != digest:
         part.unlink()
         raise UserError(
-            f"{url} gave {received} bytes with md5 {digest}, not {size} bytes with md5 {md5}; "
+            f"{url} gave {received} bytes with {received_digest}, not {size} bytes with {digest}; "
             f"try again, or put the right file there by hand: {path}"
         )
     part.replace(path)
@@ -67,6 +67,7 @@ def _open_url(url: str, start: int) -> Iterator[tuple[HTTPResponse, int]]:
         yield response, start if resumed else 0
 
 
-def _md5(path: Path) -> str:
+def _digest(path: Path, algorithm: str) -> str:
     with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+        found = hashlib.file_digest(file, lambda: hashlib.new(algorithm, usedforsecurity=False))
+    return f"{algorithm}:{found.hexdigest()}"

@@ -19,7 +19,7 @@ from headstart.store.examples import ClassLabel
 FOLDER = "tiny-imagenet-200"
 URL = f"http://cs231n.stanford.edu/{FOLDER}.zip"
 SIZE = 248_100_043
-MD5 = "90528d7ca1a48142e341f4ef8d21d0de"
+DIGEST = "md5:90528d7ca1a48142e341f4ef8d21d0de"
 
 
 class TinyImageNet(Section):
@@ -56,7 +56,7 @@ def locate(path: Path) -> FileTree:
                 return open_tree(folder)
         path = path / f"{FOLDER}.zip"
         if not path.exists():
-            download(URL, path, SIZE, MD5)
+            download(URL, path, SIZE, DIGEST)
     source = open_tree(path)
     for root in ("", f"{FOLDER}/"):
         if f"{root}wnids.txt" in source.names:
