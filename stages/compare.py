@@ -9,6 +9,7 @@ from stages import parser, run
 def compare(args: argparse.Namespace, params: Params) -> str:
     from headstart.core.atomic_files import write_text
     from headstart.metrics.paired_tests import paired_differences
+    from headstart.report.audit_summary import audit_sentences
     from headstart.report.comparison import (
         comparison_report,
         comparison_table,
@@ -24,8 +25,10 @@ def compare(args: argparse.Namespace, params: Params) -> str:
         draw_tsne_figures,
     )
     from headstart.report.learning_curve_figure import draw_learning_curves
+    from headstart.report.localization import draw_localization_figures, localization_section
+    from headstart.store.audit_findings import load_findings
     from headstart.store.learning_curves import load_learning_curves, write_learning_curves
-    from headstart.store.predicted_classes import load_correct
+    from headstart.store.predicted_classes import load_correct, load_ids
     from headstart.store.run_metrics import load_metrics, write_metrics
 
     settings, figures = params.evaluate, args.report / "figures"
@@ -40,7 +43,15 @@ def compare(args: argparse.Namespace, params: Params) -> str:
         *finetuning_conclusions(results, differences, params.finetuned),
         *transfer_conclusions(results, differences, params.transfer_runs, params.scratch_runs),
     ]
-    report = comparison_report(results, differences, settings.confidence, conclusions)
+    ids = load_ids(args.results / "predictions", params.runs[0])
+    findings = {
+        backbone: load_findings(args.results / "audit" / f"{backbone}.tsv")
+        for backbone in params.extract.backbones
+    }
+    audit = audit_sentences(findings, ids, correct, settings.confidence)
+    report = comparison_report(results, differences, settings.confidence, conclusions, audit)
+    localizers = params.localize.backbones
+    report += localization_section(args.results, localizers, settings.confidence)
     write_text(args.report / "comparison.md", report)
     summary = results_summary(results)
     write_metrics(args.report / "metrics.json", summary)
@@ -53,6 +64,7 @@ def compare(args: argparse.Namespace, params: Params) -> str:
     draw_evaluation_figures(args.results, figures, results, settings.confidence)
     draw_ensemble_figures(args.results, figures, params.ensemble.ensembles)
     draw_tsne_figures(args.results, figures, params.extract.backbones)
+    draw_localization_figures(args.results, figures, localizers)
 
     return (
         f"{comparison_table(results)}\ncompared {len(results)} runs; tune chooses {summary['best']}"

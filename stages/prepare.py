@@ -11,13 +11,15 @@ def prepare(args: Namespace, params: Params) -> str:
 
     from headstart.data import datasets
     from headstart.data.decoding import set_up_pillow
+    from headstart.data.exclusions import exclude_images, load_excluded_ids
     from headstart.data.manifest import save_manifest
     from headstart.data.preparation import prepare_dataset, unreadable_image_table
     from headstart.data.split_changes import record_splits
     from headstart.store.examples import SPLITS
 
     set_up_pillow()
-    dataset = datasets.load_dataset(params.dataset)
+    excluded = load_excluded_ids(params.prepare.exclude)
+    dataset = exclude_images(datasets.load_dataset(params.dataset), excluded)
     prepared = prepare_dataset(dataset, params.prepare)
     save_manifest(args.manifest, prepared.manifest)
     if prepared.unreadable:
@@ -29,7 +31,8 @@ def prepare(args: Namespace, params: Params) -> str:
     figures = ", ".join(f"{counts[split]} {split}" for split in SPLITS)
     summary = (
         f"{len(splits)} images of {len(prepared.manifest.classes)} classes: {figures}; "
-        f"{len(prepared.unreadable)} unreadable, {dataset.ignored} other files passed over"
+        f"{len(excluded)} excluded, {len(prepared.unreadable)} unreadable, "
+        f"{dataset.ignored} other files passed over"
     )
     if changes := record_splits(params.dataset, prepared.contents, splits):
         summary += (

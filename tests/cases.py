@@ -63,6 +63,10 @@ def write_params(folder: Path, **sections: Any) -> None:
         if section == "dataset" and "name" in changed:
             params[section] = {}
         params[section] |= changed
+    excluded = folder / params["prepare"]["exclude"]
+    excluded.parent.mkdir(parents=True, exist_ok=True)
+    if not excluded.exists():
+        excluded.write_text("id\n", encoding="utf-8")
     (folder / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
 
 

@@ -120,7 +120,9 @@ ARROWS = {
     "extraction": {"backbones", "config", "core", "runtime", "store"},
     "heads": {"config", "core", "store"},
     "training": {"backbones", "config", "core", "heads", "networks", "store"},
+    "audit": {"config", "core", "heads", "metrics", "store"},
     "evaluation": {"config", "core", "heads", "metrics", "store"},
+    "localization": {"backbones", "config", "core", "metrics", "runtime", "store"},
     "report": {"core", "metrics", "plotting.py", "store"},
     "inference.py": {
         *("config", "core", "data", "evaluation", "extraction", "heads", "metrics", "runtime"),
@@ -197,7 +199,9 @@ def test_dependencies_point_one_way() -> None:
         assert outside <= {"headstart", "functools", "dataclasses"}, file
 
 
-NETWORKS = {"extract", "train_head", "learning_curve", "train_scratch", "finetune"}
+NETWORKS = {
+    *("extract", "train_head", "learning_curve", "train_scratch", "finetune", "localize"),
+}
 
 
 @pytest.mark.parametrize("stage", sorted(set(STAGES) - NETWORKS))

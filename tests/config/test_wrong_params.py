@@ -177,6 +177,17 @@ WRONG: list[tuple[str, Any] | tuple[str, Any, str]] = [
     ("tsne.classes", "all"),
     ("tsne.perplexity", 1),
     ("tsne.seed", 2**40),
+    ("localize", GONE),
+    ("localize.backbones", ["resnet51"]),
+    ("localize.backbones", ["both"]),
+    ("localize.backbones", ["random"]),  # not in extract.backbones
+    ("localize.classes", "goldfish"),
+    ("localize.frozen", "yes please"),
+    ("localize.steps", 0),
+    ("localize.dropout", 1.0),
+    ("localize.position_weight", 0),
+    ("localize.batch_size", 1),
+    ("localize.epochs", -1),
 ]
 
 

@@ -16,7 +16,7 @@ ENTRIES = st.builds(
     label=st.none() | st.integers(0, 9),
     width=st.integers(1, 9999),
     height=st.integers(1, 9999),
-    box=st.none() | st.tuples(*[st.integers(-9, 999)] * 4),
+    boxes=st.lists(st.tuples(*[st.floats(0, 999) | st.integers(0, 9)] * 4), max_size=3).map(tuple),
     group=st.none() | TEXT,
 )
 MANIFESTS = st.builds(
@@ -36,12 +36,12 @@ def test_comes_back_as_it_was(tmp_path_factory: pytest.TempPathFactory, manifest
 
 def test_one_readable_line_an_image(tmp_path: Path):
     path = tmp_path / "manifest.jsonl"
-    entry = Entry("val/kün/ö.png", "val", 0, 4, 3, (0, 1, 2, 3), "Kün")
+    entry = Entry("val/kün/ö.png", "val", 0, 4, 3, ((0, 1, 2.5, 3),), "Kün")
     save_manifest(path, Manifest([ClassLabel("kün", "kün")], [entry]))
     assert path.read_bytes().decode() == (
         '{"classes": [["kün", "kün"]]}\n'
         '{"id": "val/kün/ö.png", "split": "val", "label": 0, "width": 4, "height": 3, '
-        '"box": [0, 1, 2, 3], "group": "Kün"}\n'
+        '"boxes": [[0, 1, 2.5, 3]], "group": "Kün"}\n'
     )
 
 

@@ -2,6 +2,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +16,13 @@ from headstart.data.decoding import UnreadableImageError
 from headstart.data.preparation import prepare_dataset
 from headstart.store.examples import ClassLabel
 
-SECTION = Prepare(tune_fraction=0.25, seed=3, on_bad_image="stop", max_pixels=1000)
+SECTION = Prepare(
+    tune_fraction=0.25,
+    seed=3,
+    on_bad_image="stop",
+    max_pixels=1000,
+    exclude=Path("excluded.tsv"),
+)
 
 
 def picture(content: str) -> bytes:

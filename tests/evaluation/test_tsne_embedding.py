@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 
 from headstart.core.errors import UserError
-from headstart.evaluation.tsne_embedding import find_classes, project_features, select_images
+from headstart.evaluation.tsne_embedding import project_features, select_images
 from headstart.report.tsne_figure import draw_tsne
 from headstart.store.embeddings import Embedding, load_embedding, write_embedding
-from headstart.store.examples import ClassLabel
 from headstart.store.features import Features
 from tests import cases
 
@@ -21,30 +20,6 @@ def features(n: int = 80, classes: int = 4) -> Features:
     values = rng.normal(size=(n, 3, 64))
     values[:, 1] += 6 * np.eye(classes, 64)[of.labels]
     return Features(values.astype(np.float16), ["top_left", "whole", "top_right"], of, {})
-
-
-@pytest.mark.parametrize(
-    "name", ["n00000001", "sports car, sport car", "sport car", "Sports Car", " sports car "]
-)
-def test_a_class_has_many_names(name: str):
-    assert find_classes([name], CLASSES) == [1]
-
-
-def test_no_name_means_all_and_one_twice_means_once():
-    assert find_classes([], CLASSES) == [0, 1, 2, 3]
-    assert find_classes(["plunger", "convertible", "plumber's helper"], CLASSES) == [2, 0]
-
-
-def test_an_unknown_class_is_answered_with_the_nearest():
-    with pytest.raises(UserError, match=r"no class 'Egyptain cat'; did you mean 'egyptian cat'\?"):
-        find_classes(["Egyptain cat"], CLASSES)
-
-
-def test_an_ambiguous_name_is_answered_with_the_ids():
-    classes = [ClassLabel("n1", "crane"), ClassLabel("n2", "crane")]
-    with pytest.raises(UserError, match=r"'crane' names several classes; give one of n1, n2"):
-        find_classes(["crane"], classes)
-    assert find_classes(["n2"], classes) == [1]
 
 
 def test_selects_so_many_of_each_class_in_the_order_asked_for():

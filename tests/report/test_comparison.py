@@ -72,7 +72,7 @@ def test_passes_are_for_people(count: int, text: str):
 
 
 def test_report_says_what_was_chosen_on_what():
-    report = comparison_report(RESULTS, [], 0.95, [])
+    report = comparison_report(RESULTS, [], 0.95, [], [])
     assert "**a-linear**, top-1 60.0% on 80 tune images and 55.0% on 500 val images" in report
     assert "95% bootstrap intervals" in report
     assert "against each other run" not in report
@@ -85,7 +85,7 @@ def test_report_compares_the_chosen_run_with_each_other(tmp_path: Path):
         AccuracyDifference("a-linear", "c-linear", 0.05, 0.01, 0.09, 0.004),
         AccuracyDifference("c-linear", "b-linear", 0.01, -0.02, 0.04, 0.5),
     ]
-    report = comparison_report(RESULTS, differences, 0.95, ["It is worth it."])
+    report = comparison_report(RESULTS, differences, 0.95, ["It is worth it."], ["2 outliers."])
     # An interval that holds zero shows no difference, and the sentence must not claim one.
     assert (
         "**b-linear** is not shown to differ from **a-linear**: ahead by 2.0 points [-1.0, 5.0], "
@@ -96,6 +96,7 @@ def test_report_compares_the_chosen_run_with_each_other(tmp_path: Path):
     )
     assert "**c-linear** is" not in report
     assert "\n## What the runs say\n\n- It is worth it.\n" in report
+    assert "\n## What the audit says of the data\n\n- 2 outliers.\n" in report
     write_pairs(tmp_path / "pairs.tsv", differences)
     assert (tmp_path / "pairs.tsv").read_text().splitlines()[1:] == [
         "b-linear\ta-linear\t0.02000\t-0.01000\t0.05000\t0.213",

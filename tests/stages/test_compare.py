@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from headstart.store.audit_findings import write_findings
 from headstart.store.embeddings import Embedding, write_embedding
 from headstart.store.examples import ClassLabel
 from headstart.store.training_curves import Epoch, write_training_curve
@@ -21,6 +22,7 @@ def write_tables(results: Path, backbone: str, run: str) -> None:
     write_tuning_results(results / "tuning" / f"{run}.tsv", candidates)
     embedding = Embedding(["1"], [ClassLabel("n0", "plunger")], np.zeros((1, 2)))
     write_embedding(results / "tsne" / f"{backbone}.tsv", embedding)
+    write_findings(results / "audit" / f"{backbone}.tsv", [])
 
 
 def test_compares_what_evaluate_wrote(
@@ -87,6 +89,7 @@ def test_a_missing_table_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyP
     cases.save_run(tmp_path / "predictions" / "random-linear")
     written = ("--predictions", "predictions/random-linear", "--results", "results")
     cases.run_stage(monkeypatch, tmp_path, "evaluate", *written)
+    write_findings(tmp_path / "results" / "audit" / "random.tsv", [])
     missing = r"^error: .*training.random-linear\.tsv is missing; `dvc repro` makes it$"
     with pytest.raises(SystemExit, match=missing):
         cases.run_stage(

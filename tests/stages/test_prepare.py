@@ -56,11 +56,27 @@ def test_says_what_it_did_in_figures(
     prepare()
     assert capsys.readouterr().out == (
         "30 images of 3 classes: 12 train, 3 tune, 15 val, 0 test; "
-        "0 unreadable, 1 other files passed over\n"
+        "0 excluded, 0 unreadable, 1 other files passed over\n"
     )
     made = (tmp_path / "data" / "manifest.jsonl").read_bytes()
     prepare()
     assert (tmp_path / "data" / "manifest.jsonl").read_bytes() == made
+
+
+def test_excluded_images_are_left_out_and_counted(
+    prepare: Prepare, raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    prepare()
+    excluded = load_manifest(tmp_path / "data" / "manifest.jsonl").entries[0].id
+    (tmp_path / "out.tsv").write_text(f"id\tnote\n{excluded}\tblurred\n")
+    capsys.readouterr()
+    prepare(exclude="out.tsv")
+    assert "29 images of 3 classes" in (said := capsys.readouterr().out)
+    assert "1 excluded" in said
+    entries = load_manifest(tmp_path / "data" / "manifest.jsonl").entries
+    assert excluded not in {entry.id for entry in entries}
+    (tmp_path / "out.tsv").write_text(f"id\n{excluded}x\n")
+    assert f"did you mean '{excluded}'?" in error_of(lambda: prepare(exclude="out.tsv"))
 
 
 def test_says_what_changed_since_the_last_run(
@@ -151,7 +167,7 @@ def test_what_cannot_be_read_is_listed_and_stops(prepare: Prepare, raw: Path, tm
     for name, (_, reason) in BAD.items():
         assert any(f"train/Kuh/{name} " in line and reason in line for line in lines), name
     assert lines[-1].endswith("leave them out with `prepare.on_bad_image: skip`.")
-    assert not (tmp_path / "data").exists()
+    assert not (tmp_path / "data" / "manifest.jsonl").exists()
 
 
 def test_skip_leaves_them_out_and_lists_them(
@@ -219,7 +235,7 @@ def test_tiny_imagenet_from_a_zip(prepare: Prepare, tmp_path: Path):
     prepare(dataset={"name": "tiny_imagenet", "path": "tiny.zip"})
     entries = load_manifest(tmp_path / "data" / "manifest.jsonl").entries
     assert sum(entry.split == "test" for entry in entries) == 5
-    assert all(entry.box for entry in entries if entry.split != "test")
+    assert all(len(entry.boxes) == 1 for entry in entries if entry.split != "test")
 
 
 def test_a_path_that_is_not_there(prepare: Prepare):

@@ -7,7 +7,10 @@ from torch import Tensor, nn
 
 
 class RawPixels(nn.Module):
-    """[B, 3, S, S] to [B, 3 * S * S]: the pixels, of the image's own range [0, 1]."""
+    """[B, 3, S, S] to [B, 3 * S * S]: the pixels, of the image's own range [0, 1].
+
+    forward_features: [B, 3, S, S], as it is.
+    """
 
     pretrained_cfg = {  # noqa: RUF012  (timm's name and type)
         "input_size": (3, 16, 16),
@@ -20,8 +23,11 @@ class RawPixels(nn.Module):
         super().__init__()
         self.flatten = nn.Flatten()
 
+    def forward_features(self, x: Tensor) -> Tensor:
+        return x
+
     def forward(self, x: Tensor) -> Tensor:
-        return self.flatten(x)
+        return self.flatten(self.forward_features(x))
 
 
 @register_model

@@ -16,6 +16,7 @@ from headstart.config import Backbone, MLPHead, Params, SweepHead
 from headstart.core.errors import UserError
 from headstart.core.memory_limits import head_training_memory, machine_memory, require_memory
 from headstart.data.datasets.file_tree import check
+from headstart.data.exclusions import load_excluded_ids
 
 
 def check_project(params: Params) -> None:
@@ -51,6 +52,10 @@ def _dataset_problems(params: Params) -> Iterator[str]:
             check(path)
         except UserError as error:
             yield str(error)
+    try:
+        load_excluded_ids(params.prepare.exclude)
+    except UserError as error:
+        yield str(error)
 
 
 def _weights_problems(params: Params) -> Iterator[str]:
@@ -80,7 +85,7 @@ def _check_header(backbone: Backbone) -> None:
 
 
 def _device_problems(params: Params) -> Iterator[str]:
-    for section in ("extract", "train_head", "train_scratch", "finetune"):
+    for section in ("extract", "train_head", "train_scratch", "finetune", "localize"):
         if getattr(params, section).device == "cuda" and not _has_driver():
             yield (
                 f"{section}.device: is cuda, but there is no NVIDIA driver here; set it to auto or "

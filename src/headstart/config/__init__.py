@@ -21,6 +21,7 @@ from headstart.config.heads import (
     RidgeHead,
     SweepHead,
 )
+from headstart.config.localization import Localize
 from headstart.config.params import Params, load_params
 from headstart.config.preparation import DatasetOutline, Prepare
 from headstart.config.section import Section
@@ -62,6 +63,7 @@ __all__ = [
     "LDAHead",
     "LearningCurve",
     "LinearHead",
+    "Localize",
     "LogisticRegressionHead",
     "MLPHead",
     "NearestNeighborsHead",

@@ -18,6 +18,7 @@ from headstart.config.heads import (
     Head,
     TrainHead,
 )
+from headstart.config.localization import Localize
 from headstart.config.preparation import DatasetOutline, Prepare, Resize
 from headstart.config.section import Alias, Section
 from headstart.config.training import (
@@ -52,6 +53,7 @@ class Params(Section):
     evaluate: Evaluate
     learning_curve: LearningCurve
     tsne: TSNE
+    localize: Localize
 
     @model_validator(mode="after")
     def _sections_fit_each_other(self) -> Self:
@@ -59,6 +61,7 @@ class Params(Section):
         problems = list(self._unknown_aliases()) or [
             *self._views_that_are_not_extracted(),
             *self._runs_that_finetuning_lacks(),
+            *self._features_that_localizers_lack(),
             *self._runs_that_ensembles_lack(),
             *self._snapshots_that_ensembles_lack(),
             *self._names_of_two_runs(),
@@ -91,6 +94,7 @@ class Params(Section):
                 if chosen is not None
             ),
             ("learning_curve.heads", self.learning_curve.heads, self.heads, "heads"),
+            ("localize.backbones", self.localize.backbones, self.single_backbones, SINGLE),
             ("ensemble.ensembles", self.ensemble.ensembles, self.ensembles, "ensembles"),
         ):
             for alias in chosen:
@@ -118,6 +122,14 @@ class Params(Section):
                         f"finetune.{key}: '{alias}' is not in {section}, which fine-tuning goes on "
                         f"from; name it there too, or set finetune.backbones to []"
                     )
+
+    def _features_that_localizers_lack(self) -> Iterator[str]:
+        for alias in self.localize.backbones:
+            if alias not in self.extract.backbones:
+                yield (
+                    f"localize.backbones: '{alias}' is not in extract.backbones, whose features a "
+                    f"baseline of the localizer needs; name it there too"
+                )
 
     def _runs_that_ensembles_lack(self) -> Iterator[str]:
         for name in self.ensemble.ensembles:

@@ -23,13 +23,14 @@ class DatasetOutline(BaseModel):
 
 class Prepare(Section):
     """tune_fraction: of each class's training images. max_pixels: limit above which an image is
-    bad.
+    bad. exclude: a table of the images to leave out.
     """
 
     tune_fraction: Fraction
     seed: Seed
     on_bad_image: Literal["stop", "skip"]
     max_pixels: PositiveInt
+    exclude: Path
 
 
 class Resize(Section):

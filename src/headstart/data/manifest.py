@@ -17,7 +17,7 @@ class Entry:
     """A readable image.
 
     label: index into the manifest's classes, or None. width, height: in px, with the EXIF
-    orientation applied. box: in the same px. group: as in `datasets.Record`.
+    orientation applied. boxes: in the same px. group: as in `datasets.Record`.
     """
 
     id: str
@@ -25,7 +25,7 @@ class Entry:
     label: int | None
     width: int
     height: int
-    box: Box | None = None
+    boxes: tuple[Box, ...] = ()
     group: str | None = None
 
 
@@ -79,5 +79,5 @@ def load_manifest(path: Path) -> Manifest:
 
 
 def _entry(content: dict) -> Entry:
-    box = content.pop("box")
-    return Entry(**content, box=None if box is None else tuple(box))
+    boxes = tuple(map(tuple, content.pop("boxes")))
+    return Entry(**content, boxes=boxes)

@@ -14,11 +14,14 @@ from hashlib import sha256
 from headstart.config import Prepare
 from headstart.core.errors import UserError
 from headstart.core.thread_map import thread_map
-from headstart.data.datasets.base import Dataset, Record
+from headstart.data.datasets.base import Box, Dataset, Record
 from headstart.data.decoding import UnreadableImageError, decode
 from headstart.data.manifest import Entry, Manifest, check_unique_ids
 from headstart.data.splits import Group, connected_components, held_out_groups, wanted_sizes
 from headstart.store.examples import ClassLabel, Split
+
+SHOWN_BOXES = 20
+"""How many wrong boxes a message lists."""
 
 
 @dataclass(frozen=True)
@@ -48,9 +51,9 @@ def prepare_dataset(dataset: Dataset, section: Prepare) -> PreparedDataset:
     """Makes the manifest of the readable images and holds out tune, and val if there is none.
 
     Raises:
-        UserError: there are unreadable images and `section.on_bad_image` is `stop`; or a split
-            lacks images of a class (see `describe_missing_images`). All problems are reported at
-            once.
+        UserError: there are unreadable images and `section.on_bad_image` is `stop`; boxes don't lie
+            within their images; or a split lacks images of a class (see `describe_missing_images`).
+            All problems are reported at once.
     """
     check_unique_ids(record.id for record in dataset.records)
 
@@ -61,7 +64,7 @@ def prepare_dataset(dataset: Dataset, section: Prepare) -> PreparedDataset:
         except UnreadableImageError as error:
             return UnreadableImage(record.id, str(error))
         entry = Entry(
-            record.id, record.split, record.label, width, height, record.box, record.group
+            record.id, record.split, record.label, width, height, record.boxes, record.group
         )
         return entry, sha256(data).hexdigest()
 
@@ -94,11 +97,38 @@ def prepare_dataset(dataset: Dataset, section: Prepare) -> PreparedDataset:
         problems.append(
             "Repair or delete them, or leave them out with `prepare.on_bad_image: skip`."
         )
+    if outside := boxes_outside(entries):
+        problems.append(outside)
     if missing:
         problems.append(("Without them, " if unreadable else "") + missing)
     if problems:
         raise UserError("\n".join(problems))
     return PreparedDataset(manifest, contents, unreadable, remarks)
+
+
+def boxes_outside(entries: list[Entry]) -> str:
+    """Describes which boxes don't lie within their images; returns "" if all do."""
+    outside = [
+        f"  {entry.id}  {_edges(box)} in {entry.width} x {entry.height} px"
+        for entry in entries
+        for box in entry.boxes
+        if min(box) < 0 or box[2] > entry.width or box[3] > entry.height
+    ]
+    if not outside:
+        return ""
+    more = [f"  and {len(outside) - SHOWN_BOXES} more"] if len(outside) > SHOWN_BOXES else []
+    return "\n".join(
+        [
+            f"{len(outside)} boxes don't lie within their images:",
+            *outside[:SHOWN_BOXES],
+            *more,
+            "Give x1, y1, x2, y2 in px of the image as it is shown (EXIF orientation applied).",
+        ]
+    )
+
+
+def _edges(box: Box) -> str:
+    return ", ".join(f"{edge:g}" for edge in box)
 
 
 def unreadable_image_table(images: list[UnreadableImage]) -> str:

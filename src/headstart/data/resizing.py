@@ -1,6 +1,7 @@
 """Writes images.h5: every image of the manifest, square and of one size.
 
-/pixels [N, S, S, 3] uint8    /digest [N, 32] uint8    /split [N] bytes    /box [N, 4] float32
+/pixels [N, S, S, 3] uint8    /digest [N, 32] uint8    /split [N] bytes
+/box [N, K, 4] float32, where K is the largest number of boxes of an image, NaN behind its last one
 and the examples (`store.examples`): /id, /label, /classes
 """
 
@@ -65,10 +66,11 @@ def write_images(
                 first = row - row % BLOCK
                 pixels[first : row + 1] = block[: row + 1 - first]
         file.create_dataset("digest", data=digests)
+        sizes = np.array([(entry.width, entry.height) for entry in entries], np.int64)
+        file.create_dataset("size", data=sizes.reshape(-1, 2))
         width = max(map(len, SPLITS))
         file.create_dataset("split", data=np.array([e.split for e in entries], f"S{width}"))
-        boxes = np.array([stored_box(entry, side, fit) for entry in entries], np.float32)
-        file.create_dataset("box", data=boxes.reshape(-1, 4))
+        file.create_dataset("box", data=_stored_boxes(entries, side, fit))
         labels = [UNLABELED if entry.label is None else entry.label for entry in entries]
         write_examples(
             file, Examples([e.id for e in entries], np.array(labels, np.int64), manifest.classes)
@@ -102,17 +104,26 @@ def shrink_to_square(pixels: np.ndarray, max_side: int) -> np.ndarray:
     return to_square(pixels, min(max_side, *pixels.shape[:2]), "crop")
 
 
-def stored_box(entry: Entry, side: int, fit: Fit) -> np.ndarray:
-    """Returns the entry's box in the stored image, clipped to it: [4], NaN if nothing is left."""
-    if entry.box is None:
-        return np.full(4, np.nan)
+def stored_boxes(entry: Entry, side: int, fit: Fit) -> np.ndarray:
+    """Returns the entry's boxes in the stored image, clipped to it: [K, 4] float32.
+
+    Boxes of which nothing is left are left out.
+    """
     left, top, right, bottom = _region(entry.width, entry.height, fit)
-    x0, y0, x1, y1 = entry.box
-    x = np.clip((np.array([x0, x1]) - left) * side / (right - left), 0, side)
-    y = np.clip((np.array([y0, y1]) - top) * side / (bottom - top), 0, side)
-    if x[0] >= x[1] or y[0] >= y[1]:
-        return np.full(4, np.nan)
-    return np.array([x[0], y[0], x[1], y[1]])
+    boxes = np.array(entry.boxes, np.float64).reshape(-1, 4)
+    boxes[:, 0::2] = (boxes[:, 0::2] - left) * side / (right - left)
+    boxes[:, 1::2] = (boxes[:, 1::2] - top) * side / (bottom - top)
+    boxes = boxes.clip(0, side).astype(np.float32)
+    return boxes[(boxes[:, 0] < boxes[:, 2]) & (boxes[:, 1] < boxes[:, 3])]
+
+
+def _stored_boxes(entries: list[Entry], side: int, fit: Fit) -> np.ndarray:
+    """Returns the boxes of all entries: [N, K, 4] float32, at least one column, NaN for none."""
+    boxes = [stored_boxes(entry, side, fit) for entry in entries]
+    padded = np.full((len(boxes), max(1, *map(len, boxes)), 4), np.nan, np.float32)
+    for row, own in zip(padded, boxes, strict=True):
+        row[: len(own)] = own
+    return padded
 
 
 def _region(width: int, height: int, fit: Fit) -> tuple[int, int, int, int]:

@@ -1,49 +1,21 @@
 """t-SNE of the features of chosen classes (Milani, section 4.3 and fig. 11)."""
 
-from collections import defaultdict
 from collections.abc import Sequence
 
 import numpy as np
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
-from headstart.core.errors import UserError, did_you_mean
+from headstart.core.errors import UserError
+from headstart.store.class_lookup import find_classes
 from headstart.store.embeddings import Embedding
-from headstart.store.examples import UNLABELED, ClassLabel
+from headstart.store.examples import UNLABELED
 from headstart.store.features import Features
 from headstart.store.views import WHOLE
 
 COMPONENTS = 50
 """Features are reduced to so many principal components first, which removes noise and saves time
 (van der Maaten and Hinton, 2008)."""
-
-
-def find_classes(names: Sequence[str], classes: list[ClassLabel]) -> list[int]:
-    """The positions in `classes` of the classes that are named; all if `names` is empty.
-
-    names: of each class its id, its name, or one of its synonyms: a name such as "plunger,
-    plumber's helper" lists synonyms. Upper and lower case make no difference.
-
-    Raises:
-        UserError: no class has that name, or more than one.
-    """
-    known: dict[str, set[int]] = defaultdict(set)
-    for position, label in enumerate(classes):
-        for synonym in (label.id, label.name, *label.name.split(",")):
-            known[synonym.strip().casefold()].add(position)
-    positions: list[int] = []
-    for name in names:
-        match sorted(known.get(name.strip().casefold(), ())):
-            case [position]:
-                positions.append(position)
-            case []:
-                raise UserError(
-                    f"tsne.classes: no class '{name}'; {did_you_mean(name.casefold(), known)}"
-                )
-            case several:
-                ids = ", ".join(classes[position].id for position in several)
-                raise UserError(f"tsne.classes: '{name}' names several classes; give one of {ids}")
-    return list(dict.fromkeys(positions)) or list(range(len(classes)))
 
 
 def select_images(labels: np.ndarray, classes: list[int], images_per_class: int) -> np.ndarray:
@@ -82,7 +54,7 @@ def project_features(
     labels = features.examples.labels
     assert UNLABELED not in labels
     classes = features.examples.classes
-    rows = select_images(labels, find_classes(names, classes), images_per_class)
+    rows = select_images(labels, find_classes(names, classes, "tsne.classes"), images_per_class)
     whole = features.values[rows, features.views.index(WHOLE.name)]
     return Embedding(
         [features.examples.ids[row] for row in rows],

@@ -5,7 +5,7 @@ and `metrics_from_means` computes the metrics from any mean of rows. Values and 
 intervals are therefore computed by the same code.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -161,13 +161,20 @@ def bootstrap_means(rows: np.ndarray, resamples: int, seed: int) -> np.ndarray:
     Each resample draws N rows with replacement. The same N and seed draw the same rows, so the
     resamples of two models are paired.
     """
-    n = len(rows)
-    rng = np.random.default_rng(seed)
     means = np.empty((resamples, rows.shape[1]))
-    for resample in means:
-        weights = np.bincount(rng.integers(n, size=n), minlength=n)
-        resample[:] = weights @ rows / n
+    for mean, counts in zip(means, resample_counts(len(rows), resamples, seed), strict=True):
+        mean[:] = counts @ rows / len(rows)
     return means
+
+
+def resample_counts(n: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
+    """Yields, for each bootstrap resample of `n` examples, how often it draws each: [n] int64.
+
+    The same n and seed draw the same examples.
+    """
+    rng = np.random.default_rng(seed)
+    for _ in range(resamples):
+        yield np.bincount(rng.integers(n, size=n), minlength=n)
 
 
 def wilson_interval(

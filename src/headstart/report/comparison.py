@@ -83,11 +83,12 @@ def comparison_report(
     differences: list[AccuracyDifference],
     confidence: float,
     conclusions: list[str],
+    audit: list[str],
 ) -> str:
     """The report in Markdown: the table, what its numbers mean, and the differences between runs.
 
-    differences: of all pairs of runs. confidence: of the intervals. conclusions: sentences for a
-    section of their own, which is left out if there are none.
+    differences: of all pairs of runs. confidence: of the intervals. conclusions, audit: sentences
+    for a section each, which is left out if there are none.
     """
     chosen = best_run(results)
     tune, val = results[chosen]["tune"], results[chosen]["val"]
@@ -103,6 +104,7 @@ def comparison_report(
         f"{val[primary_protocol(val)]['top1']:.1%} on {val['n']} val images. "
         "Nothing is chosen on val; the order of the rows is no choice.\n"
         f"{_section('What the runs say', conclusions)}"
+        f"{_section('What the audit says of the data', audit)}"
         f"{_pairs(chosen, differences)}"
     )
 

@@ -17,8 +17,8 @@ class Images:
     """An open images.h5.
 
     pixels: [N, S, S, 3] uint8, read from disk when sliced. digests: [N, 32] uint8, SHA-256 of each
-    image's pixels. splits: [N] names. boxes: [N, 4] float32, x0, y0, x1, y1 in stored px, NaN
-    without a box.
+    image's pixels. splits: [N] names. boxes: [N, K, 4] float32, the left, upper, right and lower
+    edges of each image's boxes in stored px, NaN behind its last one.
     """
 
     pixels: h5py.Dataset
@@ -43,10 +43,21 @@ def open_images(path: Path) -> Iterator[Images]:
         UserError: the file is missing or was not written by `resize`.
     """
     with open_hdf5(path) as file:
+        examples = read_examples(file)
         yield Images(
             pixels=get_dataset(file, "pixels"),
             digests=get_dataset(file, "digest")[:],
             splits=get_dataset(file, "split")[:].astype(str),
-            boxes=get_dataset(file, "box")[:],
-            examples=read_examples(file),
+            boxes=get_dataset(file, "box")[:].reshape(len(examples), -1, 4),
+            examples=examples,
         )
+
+
+def load_file_sizes(path: Path) -> np.ndarray:
+    """Returns the width and height of the images' files before they were resized, px: [N, 2] int64.
+
+    Raises:
+        UserError: see `open_images`.
+    """
+    with open_hdf5(path) as file:
+        return get_dataset(file, "size")[:]

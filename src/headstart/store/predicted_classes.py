@@ -43,3 +43,12 @@ def load_correct(folder: Path, runs: list[str]) -> dict[str, np.ndarray]:
         ids = [row["id"] for row in rows]
         correct[run] = np.array([row["predicted"] == row["class"] for row in rows])
     return correct
+
+
+def load_ids(folder: Path, run: str) -> list[str]:
+    """The ids of val's images, in the order of `load_correct`.
+
+    Raises:
+        UserError: the run's table is missing.
+    """
+    return [row["id"] for row in read_tsv(folder / f"{run}.tsv")]

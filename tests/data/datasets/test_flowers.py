@@ -124,7 +124,9 @@ def test_embedded_photographs_are_small_srgb_without_metadata():
 
 def test_the_default_splits_are_stratified_and_divide_no_photographer():
     dataset = Flowers(path=ARCHIVE, val_fraction=0.4).load()
-    section = Prepare(tune_fraction=0.2, seed=0, on_bad_image="stop", max_pixels=10**6)
+    section = Prepare(
+        tune_fraction=0.2, seed=0, on_bad_image="stop", max_pixels=10**6, exclude=Path("none.tsv")
+    )
     prepared = prepare_dataset(dataset, section)
     entries = prepared.manifest.entries
     splits_of = {}

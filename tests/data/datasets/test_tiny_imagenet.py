@@ -28,8 +28,8 @@ def test_reads_the_official_layout(tmp_path: Path):
     assert Counter(record.split for record in dataset.records) == {"train": 12, "val": 6, "test": 5}
     by_id = {record.id: record for record in dataset.records}
     train, val = "train/n03126707/images/n03126707_2.JPEG", "val/images/val_5.JPEG"
-    assert by_id[train] == Record(train, 1, "train", (2, 1, 9, 8))
-    assert by_id[val] == Record(val, 2, "val", (0, 5, 7, 8))
+    assert by_id[train] == Record(train, 1, "train", ((2, 1, 10, 9),))
+    assert by_id[val] == Record(val, 2, "val", ((0, 5, 8, 9),))
     assert by_id["test/images/test_0.JPEG"] == Record("test/images/test_0.JPEG", None, "test")
 
 
@@ -126,10 +126,11 @@ def test_the_real_one():
     assert counts == {"train": 16_000, "val": 5_000, "test": 500}
     assert len({label.name for label in dataset.classes}) == 200
     labeled = [record for record in dataset.records if record.split != "test"]
-    boxes = np.array([record.box for record in labeled])
+    boxes = np.array([box for record in labeled for box in record.boxes])
     assert boxes.min() >= 0
     assert boxes.max() <= 64
-    assert (boxes[:, :2] <= boxes[:, 2:]).all()
+    assert (boxes[:, :2] < boxes[:, 2:]).all()
+    assert len(boxes) == len(labeled)
     per_class = Counter((record.split, record.label) for record in labeled)
     assert set(per_class.values()) == {80, 25}
 

@@ -6,8 +6,9 @@ from typing import Literal
 
 from headstart.store.examples import ClassLabel
 
-Box = tuple[int, int, int, int]
-"""x0, y0, x1, y1 in pixels."""
+Box = tuple[float, float, float, float]
+"""x0, y0, x1, y1: the left, upper, right and lower edge in px. Edges lie between pixels: that of a
+whole image of 640 x 480 px is 0, 0, 640, 480."""
 
 
 @dataclass(frozen=True)
@@ -15,14 +16,15 @@ class Record:
     """One image of a dataset.
 
     id: unique and stable, with `/` between its parts. label: index into the dataset's classes, or
-    None. box: the object's box in the original image. group: what must stay together in the splits
-    that `prepare` makes (a photographer, a patient), or None.
+    None. boxes: of the class's objects, in the original image with its EXIF orientation applied.
+    group: what must stay together in the splits that `prepare` makes (a photographer, a patient),
+    or None.
     """
 
     id: str
     label: int | None
     split: Literal["train", "val", "test"]
-    box: Box | None = None
+    boxes: tuple[Box, ...] = ()
     group: str | None = None
 
 

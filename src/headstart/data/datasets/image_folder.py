@@ -3,11 +3,14 @@
     train/<class>/**    with optional val/<class>/** and test/<class>/** (or test/*, unlabeled)
     <class>/**          without train/
 
+boxes.tsv or boxes.csv beside these folders gives boxes of objects (box_table.py).
+
 Without val/, `prepare` holds out `val_fraction` of each class's training images as val. Hidden
 files are ignored; files without an image's extension are counted and ignored.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 from unicodedata import normalize
@@ -15,6 +18,7 @@ from unicodedata import normalize
 from headstart.config.section import Fraction, Section, Seed
 from headstart.core.errors import UserError, did_you_mean
 from headstart.data.datasets.base import Dataset, Record
+from headstart.data.datasets.box_table import BOX_TABLES, read_boxes
 from headstart.data.datasets.file_tree import FileTree, is_image, open_tree
 from headstart.store.examples import ClassLabel
 
@@ -39,7 +43,7 @@ class ImageFolder(Section):
         Raises:
             UserError: there are no class folders, or one is empty; images lie outside of class
                 folders; val or test has a class that train lacks; a folder beside train/ is none of
-                the splits; or links lead out of the folder.
+                the splits; links lead out of the folder; or its table of boxes is wrong.
         """
         source = _without_wrappers(open_tree(self.path, follow_links=self.follow_links))
         _check_folders(source)
@@ -57,12 +61,15 @@ class ImageFolder(Section):
             ]
         if prefix and "test/" in source.names:
             records += _test(source.subtree("test/"), labels)
+        boxes = read_boxes(source, [record.id for record in records])
+        records = [replace(record, boxes=boxes.get(record.id, ())) for record in records]
         files = [name for name in source.names if not name.endswith("/")]
+        ignored = [name for name in files if not is_image(name) and name not in BOX_TABLES]
         return Dataset(
             classes=[ClassLabel(name, name) for name in classes],
             records=records,
             read=source.read,
-            ignored=sum(not is_image(name) for name in files),
+            ignored=len(ignored),
             val_fraction=None if has_val else self.val_fraction,
             seed=self.seed,
         )
@@ -75,7 +82,12 @@ def _without_wrappers(source: FileTree) -> FileTree:
         wraps = any(name.count("/") > 1 for name in source.names)
         if len(top) != 1 or top == {"train/"} or not wraps:
             return source
-        source = source.subtree(top.pop())
+        inner = top.pop()
+        for name in BOX_TABLES.keys() & source.names:
+            raise UserError(
+                f"{source.path / name} is not beside the class folders; move it to {inner}"
+            )
+        source = source.subtree(inner)
 
 
 def _folders(source: FileTree) -> list[str]:

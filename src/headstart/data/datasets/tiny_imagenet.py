@@ -1,7 +1,7 @@
 """Tiny ImageNet in its official layout, from a folder or straight from the .zip.
 
 200 classes; 500 training and 50 validation images of each and 10,000 unlabeled test images, 64 x
-64 px, all but the test images with a box. http://cs231n.stanford.edu
+64 px, all but the test images with one box. http://cs231n.stanford.edu
 """
 
 from collections import Counter
@@ -80,7 +80,7 @@ def _classes(wnids: list[str], words: str) -> list[ClassLabel]:
 def _train(source: FileTree, images: list[str], labels: dict[str, int]) -> Iterator[Record]:
     """Yields a record for each image or annotation; `prepare` reports images that are missing."""
     boxes = {
-        f"train/{wnid}/images/{file}": box
+        f"train/{wnid}/images/{file}": (box,)
         for wnid in labels
         for (file,), box in _rows(source, f"train/{wnid}/{wnid}_boxes.txt", 1)
     }
@@ -89,7 +89,7 @@ def _train(source: FileTree, images: list[str], labels: dict[str, int]) -> Itera
         wnid = name.split("/")[1]
         if wnid not in labels:
             raise UserError(f"{source.path}: wnids.txt doesn't name the class of {name}")
-        yield Record(name, labels[wnid], "train", boxes.get(name))
+        yield Record(name, labels[wnid], "train", boxes.get(name, ()))
 
 
 def _val(source: FileTree, images: list[str], labels: dict[str, int]) -> Iterator[Record]:
@@ -99,14 +99,17 @@ def _val(source: FileTree, images: list[str], labels: dict[str, int]) -> Iterato
         annotated.add(name)
         if wnid not in labels:
             raise UserError(f"{source.path}: wnids.txt doesn't name {wnid}, the class of {name}")
-        yield Record(name, labels[wnid], "val", box)
+        yield Record(name, labels[wnid], "val", (box,))
     for name in images:
         if name.startswith("val/images/") and name not in annotated:
             raise UserError(f"{source.path}: val/val_annotations.txt doesn't name {name}")
 
 
 def _rows(source: FileTree, name: str, words: int) -> Iterator[tuple[list[str], Box]]:
-    """Yields the first `words` columns of each line, and the box in the four columns after them."""
+    """Yields the first `words` columns of each line, and the box in the four columns after them.
+
+    The archive names the first and the last pixel of a box: that of a whole image is 0, 0, 63, 63.
+    """
     for number, line in enumerate(source.text(name).splitlines(), start=1):
         if not line:
             continue
@@ -118,4 +121,4 @@ def _rows(source: FileTree, name: str, words: int) -> Iterator[tuple[list[str], 
                 f"{source.path / name}, line {number}: {line[:80]!r} should end in four whole "
                 "numbers after tabs; put the file of the official archive in its place"
             ) from None
-        yield columns[:words], (x0, y0, x1, y1)
+        yield columns[:words], (x0, y0, x1 + 1, y1 + 1)
