@@ -94,7 +94,7 @@ class Params(Section):
                 if chosen is not None
             ),
             ("learning_curve.heads", self.learning_curve.heads, self.heads, "heads"),
-            ("localize.backbones", self.localize.backbones, self.single_backbones, SINGLE),
+            ("localize.backbones", self.localize.backbones, self.whole_backbones, WHOLE),
             ("ensemble.ensembles", self.ensemble.ensembles, self.ensembles, "ensembles"),
         ):
             for alias in chosen:
@@ -175,7 +175,7 @@ class Params(Section):
 
     @property
     def whole_backbones(self) -> dict[str, Backbone]:
-        """The zoo's entries whose features are the network's own output, which can be trained."""
+        """The zoo's entries whose features are the network's own output, which training and boxes need."""
         return {a: entry for a, entry in self.single_backbones.items() if not entry.layers}
 
     @property
