@@ -12,7 +12,12 @@ def extract(args: argparse.Namespace, params: Params) -> str:
     from headstart.extraction.pipeline import extract_features
     from headstart.extraction.precision_check import median_cosine
     from headstart.extraction.process_shards import Shard
-    from headstart.extraction.row_extractor import RowExtractor, check, load_row_extractor
+    from headstart.extraction.row_extractor import (
+        RowExtractor,
+        check,
+        layers_alongside,
+        load_row_extractor,
+    )
     from headstart.extraction.trunk_activations import check_trunks
     from headstart.extraction.view_plan import ViewPlan
     from headstart.store.filters import write_filters
@@ -21,13 +26,16 @@ def extract(args: argparse.Namespace, params: Params) -> str:
     launch_processes("stages.extract", params.extract.processes)
     share = Shard.from_environment()
     chosen = entry(params.backbones, "zoo", args.backbone)
-    active = (params.backbones[alias] for alias in params.extract.backbones)
-    check({name: b for group in active for name, b in group.items()}, params.extract)
+    groups = (params.backbones[alias] for alias in params.extract.backbones)
+    active = {name: backbone for group in groups for name, backbone in group.items()}
+    check(active, params.extract)
+
+    alongside = {name: layers_alongside(b, active.values()) for name, b in chosen.items()}
 
     filters = {}
 
     def start(name: str, backbone: Backbone) -> RowExtractor:
-        extractor = load_row_extractor(name, backbone, params.extract)
+        extractor = load_row_extractor(name, backbone, params.extract, alongside[name])
         filters[name] = extractor.filters
         return extractor
 

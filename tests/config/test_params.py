@@ -81,8 +81,8 @@ def test_the_shipped_file_is_valid_and_holds_the_papers_backbones() -> None:
         ),
         (
             lambda c: c["networks"]["resnet_lstm"].update(trunk="resnet81"),
-            "params.yaml: networks.resnet_lstm.trunk: zoo (without concatenations) has no "
-            "'resnet81'; did you mean 'resnet18'?",
+            "params.yaml: networks.resnet_lstm.trunk: zoo (without concatenations or layers) has "
+            "no 'resnet81'; did you mean 'resnet18'?",
         ),
         (
             lambda c: c["studies"].update(attention=["no_attention", "atention_simple"]),
@@ -232,8 +232,8 @@ def test_the_shipped_file_is_valid_and_holds_the_papers_backbones() -> None:
                 c["zoo"].update(both={"concatenate": ["random", "resnet50"]}),
                 c["finetune"].update(backbones=["both"]),
             ),
-            "params.yaml: finetune.backbones: zoo (without concatenations) has no 'both'; "
-            "valid: bundled, inception_v3, pixels, random, resnet18, resnet50",
+            "params.yaml: finetune.backbones: zoo (without concatenations or layers) has no "
+            "'both'; valid: bundled, inception_v3, pixels, random, resnet18, resnet50",
         ),
         (
             lambda c: c["ensembles"]["two"].update(snapshots_of="mini_inception"),

@@ -14,7 +14,9 @@ from headstart.heads import gradient_training
 from headstart.heads.class_weights import class_weights
 from headstart.heads.fitting import fit_head
 from headstart.heads.gradient_training import MetricSums, loss_gradient_, smoothed_cross_entropy
+from headstart.heads.kept_epochs import KeptEpochs
 from headstart.heads.stacked_mlp import StackedMLP
+from headstart.store.training_curves import Epoch
 from tests import cases
 from tests.heads import blobs
 
@@ -174,6 +176,40 @@ def test_gradients_are_autograds_in_slices_and_smaller_batches(
         for kind in ("weights", "biases"):
             for ours, copy in zip(getattr(network, kind), getattr(theirs, kind), strict=True):
                 torch.testing.assert_close(ours.grad, copy.grad, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("keep", ["last", "best"])
+@pytest.mark.parametrize("kind", ["linear", "mlp"])
+def test_kept_epochs_are_those_of_shorter_trainings(kind: str, keep: str, count: int):
+    """The reference trains one head for each number of epochs; they share their first epochs."""
+    train, tune = (
+        blobs.features(n, split=s, distance=0.4) for n, s in ((90, "train"), (50, "tune"))
+    )
+    settings = {"learning_rate": 0.05, "learning_rate_decay": 1.0}
+    if kind == "mlp":
+        settings |= {"hidden": [32], "dropout": 0.2, "learning_rate": 0.1}
+    shorter = [fit_head(blobs.recipe(kind, epochs=n, **settings), train, tune) for n in range(1, 7)]
+    curve = [fitted.curve[-1] for fitted in shorter]
+    ranked = sorted(range(6), key=lambda i: (-curve[i].tune_top1, curve[i].tune_loss))
+    assert ranked[0] != 5, "the last epoch must not be the best one"
+    chosen = [5, 4, 3][:count] if keep == "last" else ranked[:count]
+
+    recipe = blobs.recipe(kind, epochs=6, keep=keep, average_snapshots=count, **settings)
+    fitted = fit_head(recipe, train, tune)
+    for name, tensor in fitted.head.model.tensors().items():
+        expected = np.mean([shorter[i].head.model.tensors()[name] for i in chosen], axis=0)
+        np.testing.assert_allclose(tensor, expected, rtol=1e-4, atol=1e-6)
+    assert len(fitted.curve) == 6
+    by_hand = (fitted.head.logits(tune)[:, 0].argmax(1) == tune.examples.labels).mean()
+    assert fitted.score.top1 == pytest.approx(by_hand)
+
+
+def test_an_epoch_that_diverged_is_never_the_best():
+    kept = KeptEpochs("best", 1)
+    for number, loss in enumerate((1.0, float("nan")), start=1):
+        kept.add(Epoch(number, loss, 0.5, loss, 0.5), [torch.full((2,), float(number))])
+    assert kept.mean()[0].tolist() == [1.0, 1.0]
 
 
 def test_dropout_drops_its_share_and_keeps_the_mean():

@@ -37,6 +37,7 @@ CONTEXT = FitContext(TRAIN, TUNE, Standardization.from_features(TRAIN), "cpu")
             },
         ),
         ("linear", {}, {"seed": [3, 4], "dropout": [0, 0.3], "learning_rate": [0.003, 0.02]}),
+        ("linear", {"epochs": 3}, {"keep": ["last", "best"], "average_snapshots": [1, 2]}),
         ("mlp", {"hidden": [8]}, {"hidden": [[8], [6, 5]], "dropout": [0, 0.3], "seed": [0, 1]}),
     ],
 )

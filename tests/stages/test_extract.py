@@ -15,7 +15,7 @@ from headstart.core.devices import supports_bfloat16
 from headstart.core.hdf5_files import create_hdf5
 from headstart.data.resizing import pixel_digest
 from headstart.store.examples import ClassLabel, Examples, write_examples
-from headstart.store.features import load_features
+from headstart.store.features import count_networks, load_features
 from headstart.store.filters import load_filters
 from tests import cases
 
@@ -197,4 +197,89 @@ def test_all_that_stops_any_backbone_is_said_before_the_first_ones_work(
     first, second = str(stopped.value).removeprefix("error: ").splitlines()
     assert first.startswith("zoo.small: input_size: inception_v3 takes no images of 8 px")
     assert second.startswith("zoo.large: extract.batch_size: 4 images would take at least")
+    assert not (tmp_path / "features").exists()
+
+
+LAYERS = {
+    name: {**ZOO["tiny"], "layers": layers}
+    for name, layers in (("two", ["layer3", "layer4"]), ("last", ["layer4"]), ("first", ["layer3"]))
+}
+
+
+def computed(capsys: pytest.CaptureFixture[str]) -> int:
+    return int(capsys.readouterr().out.split(" rows, ")[1].split(" computed")[0])
+
+
+@pytest.mark.parametrize("order", [("two", "last", "first"), ("last", "two", "first")])
+def test_all_active_layers_of_a_network_take_one_pass(
+    order: tuple[str, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    images(tmp_path / "images.h5")
+    values, provenances, rows = {}, {}, []
+    for name in order:
+        extract(monkeypatch, tmp_path, LAYERS, name)
+        rows.append(computed(capsys))
+        val = load_features(tmp_path / "features" / "val.h5")
+        values[name], provenances[name] = val.values, val.provenance
+    assert rows == [84, 0, 0]
+    assert values["two"].shape == (4, 10, 256 + 512)
+    np.testing.assert_array_equal(values["two"][..., :256], values["first"])
+    np.testing.assert_array_equal(values["two"][..., 256:], values["last"])
+    assert provenances["two"] == {"concatenation": [provenances["first"], provenances["last"]]}
+    assert provenances["last"]["layer"] == "layer4"
+    # The last layer, averaged, is the network's own output.
+    extract(monkeypatch, tmp_path)
+    own = load_features(tmp_path / "features" / "val.h5").values
+    np.testing.assert_allclose(values["last"], own, rtol=1e-2, atol=1e-3)
+
+
+def test_layers_are_cached_apart_and_reused_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images(tmp_path / "images.h5")
+    extract(monkeypatch, tmp_path, {"two": LAYERS["two"]}, "two")
+    assert computed(capsys) == 84
+    before = (tmp_path / "features" / "val.h5").read_bytes()
+    folders = {path.name.split("-")[1]: path for path in (tmp_path / "cache" / "rows").iterdir()}
+    assert folders.keys() == {"layer3", "layer4"}
+    # A run that was killed between the two caches leaves one with more rows than the other.
+    for part in folders["layer3"].glob("*.npy"):
+        part.unlink()
+    kept = sorted(folders["layer4"].glob("*.npy"))
+    extract(monkeypatch, tmp_path, {"last": LAYERS["last"]}, "last")
+    assert computed(capsys) == 0
+    extract(monkeypatch, tmp_path, {"two": LAYERS["two"]}, "two")
+    assert computed(capsys) == 84
+    assert sorted(folders["layer4"].glob("*.npy")) == kept  # nothing is stored twice
+    assert (tmp_path / "features" / "val.h5").read_bytes() == before
+
+
+def test_layers_of_two_entries_side_by_side(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images(tmp_path / "images.h5")
+    single = {name: LAYERS[name] for name in ("last", "first")}
+    zoo = {"both": {"concatenate": ["first", "last"]}, **single}
+    extract(monkeypatch, tmp_path, zoo, "both")
+    out = capsys.readouterr().out
+    assert "first: 84 rows, 84 computed" in out
+    assert "last: 84 rows, 0 computed" in out
+    both = load_features(tmp_path / "features" / "val.h5")
+    assert count_networks(both.provenance) == 1
+    extract(monkeypatch, tmp_path, {"two": LAYERS["two"]}, "two")
+    two = load_features(tmp_path / "features" / "val.h5")
+    np.testing.assert_array_equal(both.values, two.values)
+    assert both.provenance == two.provenance
+
+
+def test_an_unknown_layer_is_found_before_any_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images(tmp_path / "images.h5")
+    wrong = {**ZOO["tiny"], "layers": ["layer4", "layr3"]}
+    with pytest.raises(SystemExit, match=r"zoo\.wrong: layers: ResNet has no module 'layr3'; the"):
+        extract(monkeypatch, tmp_path, {**ZOO, "wrong": wrong})
     assert not (tmp_path / "features").exists()

@@ -10,8 +10,9 @@ from torch import nn
 
 from headstart.api.image_inputs import gather_inputs
 from headstart.api.square_images import SquareImages
-from headstart.backbones.loading import load_backbone, load_module
+from headstart.backbones.loading import load_backbone, load_module, take_layers
 from headstart.config import STANDARD_ZOO, Backbone, Section, timm_architectures, validate_as
+from headstart.config.backbones import LayerChoice, Pooling
 from headstart.config.section import BatchSize, Channels, Device, Pixels, PositiveChannels
 from headstart.core.cache_folders import cache_root
 from headstart.core.errors import UserError, did_you_mean
@@ -21,7 +22,7 @@ from headstart.extraction.extraction_stats import ExtractionStats
 from headstart.extraction.row_extractor import RowExtractor
 from headstart.extraction.view_plan import SplitRequest, ViewPlan
 from headstart.runtime.runtimes import check_runtime, start_runtime
-from headstart.store.features import Features
+from headstart.store.features import Features, merge_provenances
 
 DEFAULT_CACHE = "default"
 
@@ -93,6 +94,8 @@ class Extractor:
         backbone: str | Backbone | nn.Module,
         *,
         weights: Path | str | None = None,
+        layers: Sequence[str] | None = None,
+        pooling: Pooling | None = None,
         ten_crop: bool = False,
         input_size: int | None = None,
         mean: Sequence[float] | None = None,
@@ -113,6 +116,10 @@ class Extractor:
             weights: where the weights come from: `hub` downloads them once, `none` are random
                 ones, or a path of a .safetensors file or of a timm checkpoint. None: what the zoo
                 says, and for timm's names the hub.
+            layers: names of modules, whose pooled outputs are the features, side by side and in
+                one pass, as `zoo` has them; `headstart layers NAME` lists them. None: what the zoo
+                says, else the network's own output.
+            pooling: of the layers' outputs; None is `avg`. See `backbones.layers.LayerOutputs`.
             ten_crop: whether images are seen in ten crops, which evaluation averages.
             input_size, mean, std: the side in px that the network takes, and what normalizes
                 pixels in [0, 1]. None: what its weights ask for; a module that isn't timm's has
@@ -148,16 +155,24 @@ class Extractor:
                 raise UserError("Extractor: a module has its weights; leave `weights` out")
             self.name = type(backbone).__name__
             loaded = load_module(backbone, **preprocessing.model_dump())
+            chosen = validate_as(LayerChoice, {"layers": layers, "pooling": pooling}, "Extractor")
+            if chosen.layers:
+                loaded = take_layers(loaded, chosen.layers, chosen.pooling)
         else:
             changes = preprocessing.model_dump(exclude_none=True) | {"precision": precision}
             if weights is not None:
                 changes["weights"] = str(weights)
+            if layers is not None:
+                changes["layers"] = list(layers)
+            if pooling is not None:
+                changes["pooling"] = pooling
             self.name = backbone if isinstance(backbone, str) else backbone.architecture
             self.entry = find_backbone(backbone, changes)
             loaded = load_backbone(self.entry)
         runtime = start_runtime(loaded, device, batch_size, precision)
-        self.rows = CachedRows(RowExtractor(self.name, runtime, loaded.provenance), dtype)
-        self.provenance = self.rows.provenance
+        extractor = RowExtractor(self.name, runtime, loaded.provenance, layers=loaded.layers)
+        self.rows = CachedRows(extractor, dtype)
+        self.provenance = merge_provenances(self.rows.provenances)
         self.side = loaded.preprocessing.input_size
         self.cache = cache
 

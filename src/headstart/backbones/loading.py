@@ -4,8 +4,9 @@ Feature extraction ends before the classifier: `num_classes=0` in timm's terms, 
 """
 
 import json
+from collections.abc import Sequence
 from copy import deepcopy
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from pickle import UnpicklingError
@@ -20,8 +21,10 @@ from torch import nn
 from torch.nn import functional as F
 
 import headstart.backbones.raw_pixels  # noqa: F401  (registers an architecture)
+from headstart.backbones.layers import Layer, LayerOutputs, layer_widths, list_layers
 from headstart.backbones.weights_file_digests import check_digest
 from headstart.config import Backbone
+from headstart.config.backbones import Pooling
 from headstart.core.errors import UserError
 from headstart.core.weight_digests import update_digest
 
@@ -43,12 +46,15 @@ class LoadedBackbone:
     """A network ready to extract features.
 
     network: float32 [B, 3, S, S], normalized, to float32 [B, D]. provenance: plain JSON that
-    determines the features, up to the precision that they are computed in.
+    determines the features, up to the layers that they are taken from and the precision that they
+    are computed in. layers: whose features stand side by side; none if they are the network's own
+    output.
     """
 
     network: nn.Module
     preprocessing: Preprocessing
     provenance: dict[str, Any]
+    layers: tuple[Layer, ...] = ()
 
 
 def resize_tensor(x: torch.Tensor, preprocessing: Preprocessing) -> torch.Tensor:
@@ -68,7 +74,7 @@ def load_backbone(backbone: Backbone) -> LoadedBackbone:
     Raises:
         UserError: the hub can't be reached or has no such weights; the file isn't one of weights,
             has another digest, or is one of another architecture; the architecture doesn't take
-            `model_args`.
+            `model_args` or hasn't these `layers`.
     """
     network = _create(backbone, pretrained=backbone.weights == "hub")
     if backbone.weights_file:
@@ -81,7 +87,28 @@ def load_backbone(backbone: Backbone) -> LoadedBackbone:
         "weights": _weights_digest(network),
         "preprocessing": asdict(preprocessing),
     }
-    return LoadedBackbone(network, preprocessing, json.loads(json.dumps(provenance)))
+    loaded = LoadedBackbone(network, preprocessing, json.loads(json.dumps(provenance)))
+    return take_layers(loaded, backbone.layers, backbone.pooling) if backbone.layers else loaded
+
+
+def take_layers(
+    backbone: LoadedBackbone, layers: Sequence[str], pooling: Pooling | None
+) -> LoadedBackbone:
+    """Returns the backbone with the pooled outputs of some of its modules as its features.
+
+    pooling: None is `avg`.
+
+    Raises:
+        UserError: as `LayerOutputs`.
+    """
+    pooling = pooling or "avg"
+    network = LayerOutputs(backbone.network, layers, pooling).eval()
+    return replace(
+        backbone,
+        network=network,
+        provenance=backbone.provenance | {"pooling": pooling},
+        layers=layer_widths(network, backbone.preprocessing.input_size),
+    )
 
 
 def load_module(
@@ -151,9 +178,13 @@ def check_backbone(backbone: Backbone) -> int:
     for module in network.modules():
         if not list(module.children()):
             module.register_forward_hook(measure)
+    if backbone.layers:
+        network = LayerOutputs(network, backbone.layers, backbone.pooling or "avg")
     try:
         with torch.inference_mode():
             network(torch.zeros(1, 3, size, size, device="meta"))
+    except UserError:
+        raise
     except NotImplementedError:
         pass  # an operation without a dry run
     except (RuntimeError, AssertionError, ValueError) as error:
@@ -173,6 +204,24 @@ def build_on_meta(backbone: Backbone) -> tuple[nn.Module, int]:
     with torch.device("meta"):
         network = _create(backbone, pretrained=False).eval()
     return network, _preprocessing(backbone, network).input_size
+
+
+def backbone_layers(backbone: Backbone) -> dict[str, tuple[int, ...]]:
+    """Returns the modules that can be `layers`, with their outputs' shapes: see `list_layers`.
+
+    It runs on torch's meta device, without computing and without weights.
+
+    Raises:
+        UserError: as `check_backbone`.
+    """
+    network, size = build_on_meta(backbone)
+    try:
+        return list_layers(network, torch.zeros(1, 3, size, size, device="meta"))
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise UserError(
+            f"{backbone.architecture} can't run without computing ({error}); print its "
+            f"`named_modules()` in Python"
+        ) from None
 
 
 def _create(backbone: Backbone, pretrained: bool) -> nn.Module:

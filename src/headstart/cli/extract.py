@@ -91,7 +91,7 @@ def run(args: argparse.Namespace) -> str:
     project = find_project(Path.cwd())
     count, problems = 0, []
     with chdir(project or Path.cwd()):
-        backbone, precision = _zoo_entry(args.backbone, project)
+        backbone, precision = zoo_entry(args.backbone, project)
         extractor = Extractor(
             backbone,
             precision=args.precision or precision,
@@ -151,7 +151,7 @@ def _read(
     return positions, squares
 
 
-def _zoo_entry(name: str, project: Path | None) -> "tuple[str | Backbone, Precision]":
+def zoo_entry(name: str, project: Path | None) -> "tuple[str | Backbone, Precision]":
     """The entry of that alias in the project's zoo, or else the name itself; and its precision."""
     if project is None:
         return name, "float32"
@@ -164,7 +164,6 @@ def _zoo_entry(name: str, project: Path | None) -> "tuple[str | Backbone, Precis
         return name, "float32"
     if isinstance(entry, Concatenation):
         raise UserError(
-            f"--backbone: '{name}' is a concatenation; extract its members one by one: "
-            f"{', '.join(entry.concatenate)}"
+            f"'{name}' is a concatenation; name one of its members: {', '.join(entry.concatenate)}"
         )
     return entry, entry.precision

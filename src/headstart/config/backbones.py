@@ -30,18 +30,44 @@ from headstart.config.section import (
 )
 from headstart.core.errors import did_you_mean
 
+Pooling = Literal["avg", "max", "cls", "none"]
+"""From a layer's output to one vector per image: see `backbones.layers.LayerOutputs`."""
+
 PACKAGE = Path(__file__).parents[1]
 BUNDLED = PACKAGE / "backbones" / "bundled_weights"
 """The folder of the weights that come with the project, <architecture>.safetensors."""
 
 
-class Backbone(Section):
+class LayerChoice(Section):
+    """Where a network's features are taken from.
+
+    layers: names of modules, whose pooled outputs are the features, side by side and in one pass;
+    None takes the network's own output. pooling: of these outputs; None is `avg`.
+    """
+
+    layers: Annotated[list[str], Field(min_length=1)] | None = None
+    pooling: Pooling | None = None
+
+    @model_validator(mode="after")
+    def _layers_are_distinct_and_have_a_pooling(self) -> Self:
+        layers = self.layers or []
+        if len(set(layers)) < len(layers):
+            raise ValueError("layers: a module stands there twice; name each once")
+        if self.pooling is not None and not layers:
+            raise ValueError(
+                "pooling: is that of `layers`, and there are none; name layers, or set how the "
+                "network pools in model_args (for most of timm's, {global_pool: max})"
+            )
+        return self
+
+
+class Backbone(LayerChoice):
     """An architecture of timm (or `pixels`), its weights, and changes of its preprocessing.
 
     weights: `hub`, `bundled` (with the project), `none` (random, from `seed`) or the path of a
     .safetensors or timm checkpoint. sha256: of that file, so that a changed file is an error.
     precision: of the computation in `extract`; bfloat16 and int8 are faster than float32 and
-    slightly less accurate.
+    slightly less accurate. layers, pooling: as `LayerChoice` has them.
     """
 
     architecture: str

@@ -54,7 +54,9 @@ class GradientHead(WeightedHead):
     4.2).
 
     learning_rate_decay: factor on the learning rate per epoch. weight_decay: L2 strength, the
-    loss's term weight_decay * sum(weight ** 2) / 2. dropout: of every layer's input.
+    loss's term weight_decay * sum(weight ** 2) / 2. dropout: of every layer's input. keep: the
+    weights of the last epoch, or of the epoch with the best accuracy on tune. average_snapshots:
+    the mean of the weights of so many epochs, the last or the best ones.
     """
 
     learning_rate: Positive = 0.001
@@ -65,6 +67,17 @@ class GradientHead(WeightedHead):
     epochs: Epochs = 15
     batch_size: BatchSize = 128
     seed: Seed = 0
+    keep: Literal["last", "best"] = "last"
+    average_snapshots: PositiveInt = 1
+
+    @model_validator(mode="after")
+    def _there_are_so_many_snapshots(self) -> Self:
+        if self.average_snapshots > self.epochs:
+            raise ValueError(
+                f"average_snapshots: is {self.average_snapshots}, and there are {self.epochs} "
+                f"epochs; lower it, or raise epochs"
+            )
+        return self
 
 
 class LinearHead(GradientHead):

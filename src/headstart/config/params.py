@@ -40,6 +40,7 @@ from headstart.config.validation import load_as
 from headstart.core.errors import did_you_mean
 
 SINGLE = "zoo (without concatenations)"
+WHOLE = "zoo (without concatenations or layers)"
 
 
 class Params(Section):
@@ -94,7 +95,7 @@ class Params(Section):
             ("extract.backbones", self.extract.backbones, self.zoo, "zoo"),
             ("train_head.heads", self.train_head.heads, self.heads, "heads"),
             ("train_scratch.networks", self.train_scratch.networks, self.networks, "networks"),
-            ("finetune.backbones", self.finetune.backbones, self.single_backbones, SINGLE),
+            ("finetune.backbones", self.finetune.backbones, self.whole_backbones, WHOLE),
             ("finetune.head", [self.finetune.head], self.heads, "heads"),
             ("finetune.recipe", [self.finetune.recipe], self.recipes, "recipes"),
             ("sheets.recipe", [self.sheets.recipe], self.recipes, "recipes"),
@@ -104,12 +105,12 @@ class Params(Section):
                 for key, chosen, table, name in (
                     ("recipe", network.recipe, self.recipes, "recipes"),
                     ("first_recipe", network.first_recipe, self.recipes, "recipes"),
-                    ("trunk", network.trunk, self.single_backbones, SINGLE),
+                    ("trunk", network.trunk, self.whole_backbones, WHOLE),
                 )
                 if chosen is not None
             ),
             ("learning_curve.heads", self.learning_curve.heads, self.heads, "heads"),
-            ("localize.backbones", self.localize.backbones, self.single_backbones, SINGLE),
+            ("localize.backbones", self.localize.backbones, self.whole_backbones, WHOLE),
             ("ensemble.ensembles", self.ensemble.ensembles, self.ensembles, "ensembles"),
         ):
             for alias in chosen:
@@ -214,6 +215,11 @@ class Params(Section):
     def single_backbones(self) -> dict[str, Backbone]:
         """The zoo's entries that are not concatenations."""
         return {a: entry for a, entry in self.zoo.items() if isinstance(entry, Backbone)}
+
+    @property
+    def whole_backbones(self) -> dict[str, Backbone]:
+        """The zoo's entries whose features are the network's own output, which training and boxes need."""
+        return {a: entry for a, entry in self.single_backbones.items() if not entry.layers}
 
     @property
     def backbones(self) -> dict[str, dict[str, Backbone]]:

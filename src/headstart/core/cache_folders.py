@@ -29,7 +29,8 @@ def cache_name(provenance: dict[str, Any], dtype: str) -> str:
     """
     described = json.dumps({**provenance, "dtype": dtype}, sort_keys=True)
     digest = blake2b(described.encode(), digest_size=8).hexdigest()
-    return f"{provenance['architecture']}-{digest}"
+    layer = f"-{provenance['layer']}" if "layer" in provenance else ""
+    return f"{provenance['architecture']}{layer}-{digest}"
 
 
 def ensure_dir(folder: Path) -> None:

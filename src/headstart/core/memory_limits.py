@@ -36,12 +36,12 @@ def require_memory(what: str, needed: float, available: float) -> None:
         )
 
 
-def head_training_memory(models: int, widths: Sequence[int], batch: int) -> int:
+def head_training_memory(models: int, widths: Sequence[int], batch: int, copies: int = 0) -> int:
     """Returns the bytes that training several heads at once needs beside the features: weights,
     gradients, Adam's two moments, and the layers' outputs for a batch.
 
     models: number of heads. widths: of the features (D), the hidden layers and the logits (C).
-    batch: number of rows.
+    batch: number of rows. copies: number of copies of a head's weights that are kept.
     """
     weights = sum((fan_in + 1) * fan_out for fan_in, fan_out in pairwise(widths))
-    return 4 * models * (4 * weights + batch * sum(widths[1:]))
+    return 4 * (models * (4 * weights + batch * sum(widths[1:])) + copies * weights)

@@ -7,10 +7,9 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from headstart.core.cache_folders import ROWS, cache_name
 from headstart.extraction.extraction_stats import ExtractionStats
-from headstart.extraction.feature_cache import FeatureCache, reserve_cache
-from headstart.extraction.pipeline import Pixels, fill_cache, row_provenance
+from headstart.extraction.pipeline import Pixels, fill_cache, open_caches, row_provenances
+from headstart.extraction.row_caches import RowCaches
 from headstart.extraction.row_extractor import RowExtractor
 from headstart.extraction.view_plan import SplitRequest
 
@@ -18,14 +17,14 @@ from headstart.extraction.view_plan import SplitRequest
 class CachedRows:
     """A function from images to rows of `dtype`, which computes what the cache lacks.
 
-    stats: what the last call computed.
+    provenances: as `row_provenances` returns them. stats: what the last call computed.
     """
 
     def __init__(self, extractor: RowExtractor, dtype: str) -> None:
         self.extractor, self.dtype = extractor, dtype
-        self.provenance = row_provenance(extractor)
+        self.provenances = row_provenances(extractor)
         self.stats = ExtractionStats()
-        self._cache: FeatureCache | None = None
+        self._cache: RowCaches | None = None
 
     @property
     def width(self) -> int:
@@ -40,27 +39,27 @@ class CachedRows:
         Raises:
             UserError: as `fill_cache`, or the cache can't be written to.
         """
-        name, runtime, _ = self.extractor
         with self._open(root) as cache:
-            self.stats = fill_cache(cache, runtime, pixels, [request], name)
+            self.stats = fill_cache(
+                cache, self.extractor.runtime, pixels, [request], self.extractor.name
+            )
             keys = request.rows(0, len(request.positions))[1]  # [N, V]
             return cache.get(keys.ravel()).reshape(*keys.shape, self.width)
 
     @contextmanager
-    def _open(self, root: Path | None) -> Iterator[FeatureCache]:
+    def _open(self, root: Path | None) -> Iterator[RowCaches]:
         """The cache, for this process alone to write to; a temporary one where nothing is kept."""
         if root is None:
-            with TemporaryDirectory(prefix="headstart-") as folder:
-                yield FeatureCache(Path(folder), self.width, self.dtype)
+            with (
+                TemporaryDirectory(prefix="headstart-") as folder,
+                open_caches(self.extractor, Path(folder), self.dtype) as cache,
+            ):
+                yield cache
             return
-        folder = root / ROWS / cache_name(self.provenance, self.dtype)
-        with reserve_cache(folder):
-            if self._cache is None or self._cache.folder != folder:
-                self._cache = FeatureCache(folder, self.width, self.dtype)
-            else:
-                self._cache.refresh()
+        with open_caches(self.extractor, root, self.dtype, earlier=self._cache) as cache:
+            self._cache = cache
             try:
-                yield self._cache
+                yield cache
             except BaseException:
                 self._cache = None  # it may not be what is on disk
                 raise

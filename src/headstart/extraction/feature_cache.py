@@ -28,8 +28,15 @@ def row_key(image_digest: bytes, view_name: str) -> bytes:
 
 
 def writer_lock(folder: Path, writer: int) -> FileLock:
-    """Returns the lock that a process holds while it writes parts to a cache as `writer`."""
-    return FileLock(folder / f"lock-{writer}")
+    """Returns the lock that a process holds while it writes parts to a cache as `writer`.
+
+    A process may hold it several times: two backbones of a concatenation may share a layer's cache.
+    """
+    return FileLock(_lock_path(folder, writer), is_singleton=True)
+
+
+def _lock_path(folder: Path, writer: int | str) -> Path:
+    return folder / f"lock-{writer}"
 
 
 def remove_temporary_parts(folder: Path) -> None:
@@ -37,7 +44,7 @@ def remove_temporary_parts(folder: Path) -> None:
     for path in folder.glob(".*.*.tmp"):
         with (
             suppress(Timeout),
-            writer_lock(folder, int(path.name.split(".")[1])).acquire(timeout=0),
+            FileLock(_lock_path(folder, path.name.split(".")[1])).acquire(timeout=0),
         ):
             path.unlink(missing_ok=True)
 

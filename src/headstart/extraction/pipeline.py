@@ -12,7 +12,7 @@ them, and all of them read and write the same cache.
 import time
 from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -27,6 +27,7 @@ from headstart.extraction.collapse_check import CollapseDetector, check_finite
 from headstart.extraction.extraction_stats import ExtractionStats
 from headstart.extraction.feature_cache import FeatureCache, reserve_cache
 from headstart.extraction.process_shards import SINGLE_PROCESS, Shard
+from headstart.extraction.row_caches import RowCaches
 from headstart.extraction.row_extractor import RowExtractor
 from headstart.extraction.view_plan import SplitRequest, ViewPlan, WorkQueue, requests_by_split
 from headstart.extraction.view_rendering import render_view
@@ -85,24 +86,22 @@ def extract_features(
             backbone.
     """
     splits = requests_by_split(images, plan)
-    caches: list[FeatureCache] = []
+    caches: list[RowCaches] = []
     provenances: list[dict[str, Any]] = []
     counts: list[ExtractionStats] = []
     with ExitStack() as locks:
         for member in members:
             name, runtime = member.name, member.runtime
-            provenance = row_provenance(member)
-            if provenance in provenances:
+            own = row_provenances(member)
+            if any(provenance in provenances for provenance in own):
                 raise UserError(f"'{name}' is the same backbone as another one beside it")
-            cache_folder = cache_root() / ROWS / cache_name(provenance, dtype)
             # Each of one run's processes is a writer of its own: they must not wait for each other.
-            locks.enter_context(reserve_cache(cache_folder, share.rank))
-            cache = FeatureCache(cache_folder, runtime.width, dtype, share.rank)
+            cache = locks.enter_context(open_caches(member, cache_root(), dtype, share.rank))
             counts.append(
                 fill_cache(cache, runtime, images.pixels, list(splits.values()), name, share)
             )
             caches.append(cache)
-            provenances.append(provenance)
+            provenances += own
         if share.rank > 0:
             return counts
         for cache in caches:
@@ -119,17 +118,57 @@ def extract_features(
     return counts
 
 
-def row_provenance(member: RowExtractor) -> dict[str, Any]:
-    """Returns plain JSON that determines a member's rows: its backbone, runtime and cropping."""
-    return {
+def row_provenances(member: RowExtractor) -> list[dict[str, Any]]:
+    """Returns plain JSON that determines a member's rows: its backbone, runtime and cropping.
+
+    One for each of the layers that its features consist of, in their order, or one for all.
+    """
+    return _provenances(member)[: max(1, len(member.layers) - member.alongside)]
+
+
+def _provenances(member: RowExtractor) -> list[dict[str, Any]]:
+    common = {
         **member.provenance,
         **member.runtime.provenance,
         "extraction": {"version": VERSION, "corner_side": CORNER_SIDE},
     }
+    return [common | {"layer": layer.name} for layer in member.layers] or [common]
+
+
+@contextmanager
+def open_caches(
+    member: RowExtractor,
+    root: Path,
+    dtype: str,
+    writer: int = 0,
+    earlier: RowCaches | None = None,
+) -> Iterator[RowCaches]:
+    """Opens the caches of a member's rows below `root`; this process alone may write as `writer`.
+
+    earlier: what an earlier call opened; if its folders are the same, only what is new is read.
+
+    Raises:
+        UserError: a folder can't be made.
+    """
+    folders = [root / ROWS / cache_name(own, dtype) for own in _provenances(member)]
+    widths = [layer.width for layer in member.layers] or [member.runtime.width]
+    with ExitStack() as locks:
+        # In one order, so that two processes don't wait for each other.
+        for folder in sorted(folders):
+            locks.enter_context(reserve_cache(folder, writer))
+        if earlier and earlier.folders == folders:
+            earlier.refresh()
+            yield earlier
+            return
+        caches = [
+            FeatureCache(folder, width, dtype, writer)
+            for folder, width in zip(folders, widths, strict=True)
+        ]
+        yield RowCaches(caches, member.alongside)
 
 
 def fill_cache(
-    cache: FeatureCache,
+    cache: RowCaches,
     runtime: Runtime,
     pixels: Pixels,
     splits: list[SplitRequest],
@@ -153,7 +192,7 @@ def fill_cache(
     if error > TOLERANCES[runtime.provenance["precision"]]:
         problem = f"cached rows differ from what is computed now (relative error {error:.2g})"
         if share.world > 1:
-            raise UserError(f"{problem}: delete {cache.folder} and run again")
+            raise UserError(f"{problem}: delete {cache} and run again")
         tqdm.write(f"{problem}: the cache of {len(cache)} rows is dropped")
         cache.clear()
     missing: list[np.ndarray] = []
@@ -167,11 +206,11 @@ def fill_cache(
 
     def write() -> None:
         with counts.timed("writing"):
-            cache.add(np.array(pending_keys, cache.record["key"]), np.concatenate(pending_rows))
+            cache.add(np.array(pending_keys, cache.key_dtype), np.concatenate(pending_rows))
         pending_keys.clear()
         pending_rows.clear()
 
-    part_rows = max(1, min(PART_ROWS, PART_BYTES // cache.record.itemsize))
+    part_rows = max(1, min(PART_ROWS, PART_BYTES // cache.row_bytes))
     collapse = CollapseDetector(label)
     quiet = len(todo) == 0 or share.rank > 0
     with tqdm(total=len(todo), desc=label, unit="row", disable=quiet, delay=1, leave=None) as bar:
@@ -195,7 +234,7 @@ def fill_cache(
     return counts
 
 
-def await_other_processes(cache: FeatureCache, splits: list[SplitRequest]) -> None:
+def await_other_processes(cache: RowCaches, splits: list[SplitRequest]) -> None:
     """Waits until the rows of `splits` that belong to other processes are cached."""
     announced = False
     while not all(cache.has(keys).all() for keys in _all_keys(splits)):
@@ -225,7 +264,7 @@ def _network_rate(runtime: Runtime, images: np.ndarray) -> float:
 
 def write_features(
     path: Path,
-    caches: list[FeatureCache],
+    caches: list[RowCaches],
     request: SplitRequest,
     view_names: list[str],
     examples: Examples,
@@ -235,10 +274,10 @@ def write_features(
 
     caches: of one dtype; their rows are concatenated. view_names: V names. provenance: plain JSON.
     """
-    width = sum(cache.record["row"].shape[0] for cache in caches)
+    width = sum(cache.width for cache in caches)
     with create_hdf5(path) as file:
         shape = (len(request.positions), len(view_names), width)
-        features = file.create_dataset("features", shape, caches[0].record["row"].base)
+        features = file.create_dataset("features", shape, caches[0].dtype)
         for start, stop in request.blocks():
             keys = request.rows(start, stop)[1]
             rows = np.hstack([cache.get(keys.ravel()) for cache in caches])
@@ -310,7 +349,7 @@ def cast_features(rows: np.ndarray, dtype: str) -> np.ndarray:
 
 
 def _check(
-    cache: FeatureCache, runtime: Runtime, pixels: Pixels, splits: list[SplitRequest]
+    cache: RowCaches, runtime: Runtime, pixels: Pixels, splits: list[SplitRequest]
 ) -> tuple[int, float]:
     """Recomputes some cached rows; returns their number and their largest relative error.
 
@@ -334,8 +373,8 @@ def _check(
                 break
     largest_error = 0.0
     for keys, images in batches.values():
-        recomputed = extract_array(runtime, np.stack(images))
-        stored = cache.get(np.array(keys, cache.record["key"])).astype(np.float32)
+        recomputed = extract_array(runtime, np.stack(images))[:, : cache.width]
+        stored = cache.get(np.array(keys, cache.key_dtype)).astype(np.float32)
         error = np.linalg.norm(stored - recomputed, axis=1) / (
             np.linalg.norm(recomputed, axis=1) + 1e-12
         )

@@ -16,12 +16,17 @@ from tqdm import tqdm
 from headstart import config
 from headstart.backbones.loading import LoadedBackbone
 from headstart.backbones.network_splitting import SplitNetwork, split_untrained
-from headstart.core.cache_folders import ROWS, cache_name, cache_root
+from headstart.core.cache_folders import cache_root
 from headstart.core.errors import UserError
 from headstart.core.weight_digests import update_digest
-from headstart.extraction.feature_cache import FeatureCache, reserve_cache
-from headstart.extraction.pipeline import await_other_processes, fill_cache, row_provenance
+from headstart.extraction.pipeline import (
+    await_other_processes,
+    fill_cache,
+    open_caches,
+    row_provenances,
+)
 from headstart.extraction.process_shards import Shard
+from headstart.extraction.row_caches import RowCaches
 from headstart.extraction.row_extractor import RowExtractor
 from headstart.extraction.view_plan import ViewPlan, requests_by_split
 from headstart.runtime.runtimes import start_runtime
@@ -37,7 +42,7 @@ class TrunkActivations:
     shape: of one row. provenance: plain JSON that determines the activations.
     """
 
-    cache: FeatureCache
+    cache: RowCaches
     keys: np.ndarray
     shape: tuple[int, ...]
     provenance: dict
@@ -125,17 +130,16 @@ def cache_activations(
     )
     precision = "float32" if precision == "int8" else precision
     runtime = start_runtime(trunk, finetune.device, extract.batch_size, precision)
-    provenance = row_provenance(RowExtractor(label, runtime, trunk.provenance))
-    folder = cache_root() / ROWS / cache_name(provenance, extract.dtype)
+    extractor = RowExtractor(label, runtime, trunk.provenance)
     requests = requests_by_split(images, ViewPlan(False, finetune.augmented_views))
     share = Shard.from_environment()
-    with reserve_cache(folder, share.rank):
-        cache = FeatureCache(folder, runtime.width, extract.dtype, share.rank)
+    with open_caches(extractor, cache_root(), extract.dtype, share.rank) as cache:
         stats = fill_cache(cache, runtime, images.pixels, list(requests.values()), label, share)
         await_other_processes(cache, list(requests.values()))
     if share.rank == 0:
         tqdm.write(f"{label}: {stats}")
-    keys = np.empty((len(images), 1 + finetune.augmented_views), cache.record["key"])
+    keys = np.empty((len(images), 1 + finetune.augmented_views), cache.key_dtype)
     for request in requests.values():
         keys[request.positions] = request.rows(0, len(request.positions))[1]
+    [provenance] = row_provenances(extractor)
     return TrunkActivations(cache, keys, split.shape, provenance)

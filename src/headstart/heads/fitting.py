@@ -13,7 +13,7 @@ from headstart.heads.logistic_regression_and_knn import (
     fit_nearest_neighbors,
 )
 from headstart.heads.ridge_and_lda import fit_lda, fit_ridge
-from headstart.store.features import Features, split_provenance, whole_view
+from headstart.store.features import Features, count_networks, whole_view
 from headstart.store.label_checks import validate_classes
 from headstart.store.training_curves import TrainingCurve
 from headstart.store.tuning_results import Score, TuningResults
@@ -90,7 +90,7 @@ def fit_head(
         standardization,
         train.examples.classes,
         train.provenance,
-        passes=len(split_provenance(train.provenance))
+        passes=count_networks(train.provenance)
         * (len(train.examples) * len(train.views) + len(tune.examples)),
     )
     return FitResult(

@@ -17,13 +17,17 @@ from headstart.core.memory_limits import head_training_memory, require_memory
 from headstart.heads.candidate_selection import Candidate, FitContext
 from headstart.heads.class_weights import class_weights
 from headstart.heads.feature_batches import make_batches
+from headstart.heads.kept_epochs import KeptEpochs
 from headstart.heads.stacked_adam import StackedAdam
 from headstart.heads.stacked_mlp import StackedMLP
 from headstart.store.training_curves import Epoch, TrainingCurve
 
 Recipe = config.LinearHead | config.MLPHead
 
-PER_MODEL = ("learning_rate", "learning_rate_decay", "weight_decay", "label_smoothing")
+PER_MODEL = (
+    *("learning_rate", "learning_rate_decay", "weight_decay", "label_smoothing"),
+    *("keep", "average_snapshots"),
+)
 """The settings in which models that are trained at once may differ."""
 
 LOSS_SLICE_SCORES = 1 << 18
@@ -122,6 +126,12 @@ def train_stacked(recipes: Sequence[Recipe], context: FitContext) -> list[Candid
     adam = StackedAdam(network.weights, column("weight_decay"), network.biases)
     order = torch.Generator().manual_seed(shared.seed)
     curves: list[TrainingCurve] = [[] for _ in recipes]
+    kept = {
+        index: KeptEpochs(recipe.keep, recipe.average_snapshots)
+        for index, recipe in enumerate(recipes)
+        if keeps_copies(recipe)
+    }
+    parameters = [*network.weights, *network.biases]
 
     # With `leave=None`, a bar below another one is removed when it is done.
     description = f"{len(recipes)} {shared.kind}"
@@ -140,7 +150,13 @@ def train_stacked(recipes: Sequence[Recipe], context: FitContext) -> list[Candid
             means = zip(curves, train_stats.means(), tune_stats.means(), strict=True)
             for curve, train_means, tune_means in means:
                 curve.append(Epoch(epoch + 1, *train_means, *tune_means))
+            for index, epochs in kept.items():
+                epochs.add(curves[index][-1], [tensor[index] for tensor in parameters])
             bar.set_postfix(tune=f"{max(curve[-1].tune_top1 for curve in curves):.1%}")
+    with torch.no_grad():
+        for index, epochs in kept.items():
+            for tensor, mean in zip(parameters, epochs.mean(), strict=True):
+                tensor[index] = mean
     return [
         Candidate({}, model, curve) for model, curve in zip(network.models(), curves, strict=True)
     ]
@@ -154,9 +170,15 @@ def check_memory(recipes: Sequence[Recipe], context: FitContext) -> None:
     """
     head, examples = recipes[0], context.train.examples
     widths = [context.train.width, *head.hidden, len(examples.classes)]
-    need = head_training_memory(len(recipes), widths, min(head.batch_size, len(examples)))
+    copies = sum(recipe.average_snapshots for recipe in recipes if keeps_copies(recipe))
+    need = head_training_memory(len(recipes), widths, min(head.batch_size, len(examples)), copies)
     what = f"hidden, batch_size: {len(recipes)} heads at once, layers of {widths} numbers,"
     require_memory(what, need, memory_of(resolve_device(context.device)))
+
+
+def keeps_copies(recipe: Recipe) -> bool:
+    """Returns whether weights of single epochs are kept beside those in training."""
+    return recipe.keep == "best" or recipe.average_snapshots > 1
 
 
 def stacking_key(recipe: Recipe) -> str:

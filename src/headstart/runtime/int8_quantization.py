@@ -47,8 +47,10 @@ def quantize(backbone: LoadedBackbone) -> tuple[openvino.Model, str]:
         UserError: the cache can't be written to, or the network accepts batches of one size only.
     """
     crops = _calibration_crops()
+    layers = [layer.name for layer in backbone.layers]
     provenance = {
         **backbone.provenance,
+        **({"layers": layers} if layers else {}),
         "calibration": sha256(b"".join(crop.tobytes() for crop in crops)).hexdigest(),
         **{library: version(library) for library in ("nncf", "openvino")},
     }

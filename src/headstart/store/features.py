@@ -115,10 +115,20 @@ def whole_view(features: Features) -> Features:
 
 
 def merge_provenances(provenances: list[dict[str, Any]]) -> dict[str, Any]:
-    """Returns the provenance of concatenated features; that of a single backbone stays as it is."""
+    """Returns the provenance of concatenated features; a single one stays as it is."""
     return provenances[0] if len(provenances) == 1 else {"concatenation": provenances}
 
 
+def count_networks(provenance: dict[str, Any]) -> int:
+    """Returns the number of networks that an image passes through; one gives several layers."""
+    networks = []
+    for own in split_provenance(provenance):
+        network = {key: value for key, value in own.items() if key != "layer"}
+        if network not in networks:
+            networks.append(network)
+    return len(networks)
+
+
 def split_provenance(provenance: dict[str, Any]) -> list[dict[str, Any]]:
-    """Returns the provenances that `merge_provenances` merged, one per backbone."""
+    """Returns the provenances that `merge_provenances` merged, one per backbone and layer."""
     return provenance.get("concatenation", [provenance])
