@@ -102,7 +102,7 @@ def _trained_network(path: Path) -> LinearClassifier:
     spec = saved.input_spec
 
     def transform(pixels: Tensor) -> Tensor:
-        return spec.eval_transform(downscale(pixels, spec.side))
+        return spec.eval_transform(downscale(pixels, spec.side, spec.interpolation))
 
     return LinearClassifier(
         network.eval(), transform, classifier.weight.detach(), classifier.bias.detach(), spec.crop

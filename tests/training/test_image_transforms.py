@@ -1,5 +1,7 @@
 """Ranges and geometry of the transforms of training images."""
 
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -13,7 +15,7 @@ from headstart.training.image_transforms import (
     downscale,
 )
 
-RAW = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
+RAW: dict[str, Any] = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
 fractions = st.floats(0, 1)
 
 

@@ -113,8 +113,8 @@ def alike_classes(predictions: OutOfSample) -> list[AlikeClasses]:
         n = counts[first] + counts[second]
         high = wilson_interval(separation[first, second] * n, n, 0.95)[1]
         if high < ALIKE:
-            indices = predictions.classes[[first, second]].tolist()
-            pairs.append(AlikeClasses(*indices, float(separation[first, second])))
+            one, other = (int(predictions.classes[index]) for index in (first, second))
+            pairs.append(AlikeClasses(one, other, float(separation[first, second])))
     return sorted(pairs, key=lambda pair: pair.separation)
 
 
@@ -126,7 +126,8 @@ def divided_classes(rows: np.ndarray, labels: np.ndarray) -> list[DividedClass]:
     divided = []
     for label in np.flatnonzero(np.bincount(labels) >= LEAST_IMAGES):
         of_class = rows[labels == label, :COMPONENTS]
-        part = KMeans(2, n_init=4, random_state=0).fit_predict(of_class)
+        clustering = KMeans(2, n_init=4, random_state=0)  # pyright: ignore[reportArgumentType]
+        part = clustering.fit_predict(of_class)
         if SMALLEST_PART <= part.mean() <= 1 - SMALLEST_PART:
             silhouette = float(silhouette_score(of_class, part))
             if silhouette >= DIVIDED:

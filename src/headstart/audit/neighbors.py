@@ -35,10 +35,10 @@ def find_neighbors(directions: np.ndarray, k: int) -> Neighbors:
     else:
         cells = int(4 * np.sqrt(count))
         index = faiss.index_factory(width, f"IVF{cells},Flat", faiss.METRIC_INNER_PRODUCT)
-        index.cp.seed = 0
+        index.cp.seed = 0  # pyright: ignore[reportAttributeAccessIssue]
         index.train(directions[:: max(1, count // (40 * cells))])
         index.add(directions)
-        index.nprobe = PROBED_CELLS
+        index.nprobe = PROBED_CELLS  # pyright: ignore[reportAttributeAccessIssue]
         similarity, positions = index.search(directions, k + 1)
     return _without_self(similarity, positions)
 

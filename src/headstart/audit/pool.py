@@ -73,7 +73,7 @@ def _reduced_rows(features: Features) -> np.ndarray:
     rows = standardization(features.values[:, 0].astype(np.float32))
     if min(rows.shape) <= COMPONENTS:
         return rows
-    pca = PCA(COMPONENTS, svd_solver="randomized", iterated_power=2, random_state=0)
+    pca = PCA(COMPONENTS, svd_solver="randomized", iterated_power=2, random_state=0)  # pyright: ignore
     return pca.fit_transform(rows)
 
 

@@ -45,7 +45,7 @@ class LayerOutputs(nn.Module):
         super().__init__()
         self.network = network
         self.layers = list(layers)
-        self.pooling = pooling
+        self.pooling: Pooling = pooling
         names = {name for name, _ in network.named_modules() if name}
         for layer in self.layers:
             if layer not in names:

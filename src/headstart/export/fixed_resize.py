@@ -43,10 +43,10 @@ class FixedDownscale(nn.Module):
 
     matrix: Tensor
 
-    def __init__(self, side: int, size: int) -> None:
+    def __init__(self, side: int, size: int, interpolation: str) -> None:
         super().__init__()
         self.changes_nothing = side == size
-        weights = antialiased_weights(side, size, "bilinear").astype(np.float32)
+        weights = antialiased_weights(side, size, interpolation).astype(np.float32)
         self.register_buffer("matrix", torch.from_numpy(weights))
 
     def forward(self, x: Tensor) -> Tensor:

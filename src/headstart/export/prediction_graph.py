@@ -144,7 +144,7 @@ class NetworkGraph(nn.Module):
     def __init__(self, network: nn.Module, spec: InputSpec, side: int) -> None:
         super().__init__()
         seen = min(side, spec.side)
-        self.downscale = FixedDownscale(side, seen)
+        self.downscale = FixedDownscale(side, seen, spec.interpolation)
         self.normalized = NormalizedPixels(network_preprocessing(spec, seen))
         self.crop = CentralCrop(seen, spec)
         self.networks = nn.ModuleList([network])

@@ -133,7 +133,7 @@ def _reader(folder: Path, spec: InputSpec, interpolation: str, features: bool) -
             x = torch.from_numpy(resize_pixels(pixels, resized)).permute(0, 3, 1, 2).float() / 255
             mean, std = (torch.tensor(v).view(3, 1, 1) for v in (spec.mean, spec.std))
             return network((x - mean) / std).numpy()
-        images = downscale(torch.from_numpy(pixels), spec.side)
+        images = downscale(torch.from_numpy(pixels), spec.side, spec.interpolation)
         return network(spec.eval_transform(images)).numpy()
 
     return logits

@@ -149,7 +149,9 @@ def train_stacked(recipes: Sequence[Recipe], context: FitContext) -> list[Candid
                 loss_gradient_(logits, labels, smoothing, weights[labels], tune_stats)
             means = zip(curves, train_stats.means(), tune_stats.means(), strict=True)
             for curve, train_means, tune_means in means:
-                curve.append(Epoch(epoch + 1, *train_means, *tune_means))
+                curve.append(
+                    Epoch(epoch + 1, *train_means, *tune_means)  # pyright: ignore[reportArgumentType]
+                )
             for index, epochs in kept.items():
                 epochs.add(curves[index][-1], [tensor[index] for tensor in parameters])
             bar.set_postfix(tune=f"{max(curve[-1].tune_top1 for curve in curves):.1%}")

@@ -23,7 +23,7 @@ class NetworkRuntime:
         self, network: nn.Module, spec: InputSpec, stored_side: int, device: str, batch_size: int
     ) -> None:
         """stored_side: in px, of the images. Raises UserError if the device can't compute it."""
-        self.side = min(stored_side, spec.side)
+        self.side, self.interpolation = min(stored_side, spec.side), spec.interpolation
         central = nn.Sequential(CentralCrop(self.side, spec), network)
         preprocessing = network_preprocessing(spec, self.side)
         loaded = LoadedBackbone(central, preprocessing, {"architecture": type(network).__name__})
@@ -33,10 +33,11 @@ class NetworkRuntime:
 
     def submit(self, pixels: np.ndarray) -> Future:
         """Starts computing the logits of a batch; see `runtimes.Runtime.submit`."""
-        return self.runtime.submit(downscale(torch.from_numpy(pixels), self.side).numpy())
+        images = downscale(torch.from_numpy(pixels), self.side, self.interpolation)
+        return self.runtime.submit(images.numpy())
 
 
 def network_preprocessing(spec: InputSpec, side: int) -> Preprocessing:
     """Returns what normalizes images of `side` px for a network that takes `spec`."""
     (red, green, blue), std = spec.mean, spec.std
-    return Preprocessing(side, "bilinear", (red, green, blue), (std[0], std[1], std[2]))
+    return Preprocessing(side, spec.interpolation, (red, green, blue), (std[0], std[1], std[2]))

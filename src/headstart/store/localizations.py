@@ -74,8 +74,8 @@ def load_boxes(path: Path) -> list[BoxRow]:
     """
     rows = []
     for cells in (list(row.values()) for row in read_tsv(path)):
-        x0, y0, x1, y1, score = map(float, cells[3:8])
-        rows.append(BoxRow(*cells[:3], x0, y0, x1, y1, score, int(cells[8])))
+        numbers = map(float, cells[3:8])
+        rows.append(BoxRow(*cells[:3], *numbers, int(cells[8])))  # pyright: ignore[reportCallIssue]
     return rows
 
 
