@@ -47,13 +47,12 @@ from headstart import config
 from headstart.config import Recipe
 from headstart.training import from_scratch
 from headstart.training.image_transforms import InputSpec
+from headstart.training.network_evaluation import ImageTensors, autocast
 from headstart.training.optimizers import make_optimizer
+from headstart.training.train_state import TrainState
 from headstart.training.training_loop import (
     LOSS_CHECK_STEPS,
-    ImageTensors,
     TrainingTask,
-    TrainState,
-    autocast,
     make_mixup,
     train_epoch,
 )

@@ -21,6 +21,9 @@ def compare(args: argparse.Namespace, params: Params) -> str:
     from headstart.report.figures import (
         draw_ensemble_figures,
         draw_evaluation_figures,
+        draw_network_figures,
+        draw_sheets,
+        draw_study_figures,
         draw_training_figures,
         draw_tsne_figures,
     )
@@ -61,6 +64,11 @@ def compare(args: argparse.Namespace, params: Params) -> str:
     if curves:
         draw_learning_curves(figures / "learning_curves.svg", curves, settings.confidence)
     draw_training_figures(args.results, figures, params.single_runs, params.head_runs)
+    draw_study_figures(args.results, figures, params.active_studies)
+    networks = params.train_scratch.networks
+    trained = [*networks, *(run for run, _ in params.finetuned.values())]
+    draw_network_figures(args.results, figures, params.extract.backbones, networks, trained)
+    draw_sheets(args.results, figures)
     draw_evaluation_figures(args.results, figures, results, settings.confidence)
     draw_ensemble_figures(args.results, figures, params.ensemble.ensembles)
     draw_tsne_figures(args.results, figures, params.extract.backbones)

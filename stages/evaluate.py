@@ -14,6 +14,7 @@ def evaluate(args: argparse.Namespace, params: Params) -> str:
         evaluate_run,
         load_splits,
         predict_classes,
+        top_classes,
         write_challenge,
         write_confusions,
         write_per_class,
@@ -22,6 +23,7 @@ def evaluate(args: argparse.Namespace, params: Params) -> str:
     from headstart.store.predicted_classes import write_predicted_classes
     from headstart.store.reliability_bins import write_reliability_bins
     from headstart.store.run_metrics import primary_protocol, summarize_metrics, write_metrics
+    from headstart.store.top_classes import write_top_classes
 
     settings, name = params.evaluate, args.predictions.name
     sampling = (settings.resamples, settings.seed)
@@ -44,6 +46,8 @@ def evaluate(args: argparse.Namespace, params: Params) -> str:
     write_reliability_bins(args.results / "reliability" / f"{name}.tsv", reliability)
     predicted = args.results / "predictions" / f"{name}.tsv"
     write_predicted_classes(predicted, val.examples, predict_classes(val))
+    likeliest = args.results / "top_classes" / f"{name}.tsv"
+    write_top_classes(likeliest, top_classes(val, calibrated))
 
     protocol = primary_protocol(metrics["val"])
     top1, (low, high) = (metrics["val"][protocol][key] for key in ("top1", "top1_interval"))

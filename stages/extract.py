@@ -7,6 +7,7 @@ from stages import entry, parser, run
 
 
 def extract(args: argparse.Namespace, params: Params) -> str:
+    from headstart.backbones.first_layer_filters import NO_FILTERS
     from headstart.core.torchrun import launch_processes
     from headstart.extraction.pipeline import extract_features
     from headstart.extraction.precision_check import median_cosine
@@ -17,7 +18,9 @@ def extract(args: argparse.Namespace, params: Params) -> str:
         layers_alongside,
         load_row_extractor,
     )
+    from headstart.extraction.trunk_activations import check_trunks
     from headstart.extraction.view_plan import ViewPlan
+    from headstart.store.filters import write_filters
     from headstart.store.images import open_images
 
     launch_processes("stages.extract", params.extract.processes)
@@ -26,14 +29,19 @@ def extract(args: argparse.Namespace, params: Params) -> str:
     groups = (params.backbones[alias] for alias in params.extract.backbones)
     active = {name: backbone for group in groups for name, backbone in group.items()}
     check(active, params.extract)
-
     alongside = {name: layers_alongside(b, active.values()) for name, b in chosen.items()}
+    filters = {}
 
     def start(name: str, backbone: Backbone) -> RowExtractor:
-        return load_row_extractor(name, backbone, params.extract, alongside[name])
+        extractor = load_row_extractor(name, backbone, params.extract, alongside[name])
+        filters[name] = extractor.filters
+        return extractor
 
     rank = f" (process {share.rank} of {share.world})" if share.world > 1 else ""
+    finetuned = {alias: params.single_backbones[alias] for alias in params.finetune.backbones}
     with open_images(args.images) as images:
+        # Fine-tuning comes hours later; what is wrong with it should be known now.
+        check_trunks(finetuned, images, params.finetune, params.extract)
         counts = extract_features(
             images,
             args.features,
@@ -52,8 +60,11 @@ def extract(args: argparse.Namespace, params: Params) -> str:
                 cosine = median_cosine(images, ours, exactly)
                 cost = f"; {backbone.precision}, median cosine with float32 {cosine:.4f}"
             told.append(f"{name}{rank}: {count}{cost}")
+    if share.rank == 0:
+        own = filters.get(args.backbone, NO_FILTERS)  # only a concatenation's members have some
+        write_filters(args.results / "filters" / "backbones" / f"{args.backbone}.npy", own)
     return "; ".join(told)
 
 
 if __name__ == "__main__":
-    run(extract, parser(__doc__, "images", "features", backbone="alias in zoo"))
+    run(extract, parser(__doc__, "images", "features", "results", backbone="alias in zoo"))

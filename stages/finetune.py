@@ -1,4 +1,4 @@
-"""Fine-tunes a backbone end to end, starting from the head that was trained on its features."""
+"""Fine-tunes a backbone, or a part of it, starting from the head trained on its features."""
 
 import argparse
 
@@ -16,6 +16,7 @@ def finetune(args: argparse.Namespace, params: Params) -> str:
     launch_processes("stages.finetune", params.finetune.processes)
     name = f"{args.backbone}-finetune"
     curve = args.results / "training" / f"{name}.tsv"
+    filters = args.results / "filters" / "runs" / f"{name}.npy"
     with open_images(args.images) as images:
         best = fine_tuning.finetune(
             images,
@@ -23,10 +24,12 @@ def finetune(args: argparse.Namespace, params: Params) -> str:
             load_head(args.head / HEAD_FILE),
             params.recipes[params.finetune.recipe],
             params.finetune,
-            Outputs(args.model, args.predictions, curve),
+            params.extract,
+            Outputs(args.model, args.predictions, curve, filters),
             label=name,
         )
-    return f"{args.backbone}: {best.tune_top1:.1%} of tune right after epoch {best.epoch}, the best"
+    accuracy, epoch = f"{best.tune_top1:.1%} of tune right", f"epoch {best.epochs:.4g}"
+    return f"{args.backbone}: {accuracy}, the best, after {epoch}"
 
 
 if __name__ == "__main__":

@@ -19,7 +19,9 @@ def predict(args: argparse.Namespace, _: Params) -> str:
             continue
         with open_features(path, memory_limit=0) as features:
             logits = head.logits(features)
-        predictions = Predictions(logits, features.views, features.examples, head.passes)
+        predictions = Predictions(
+            logits, features.views, features.examples, head.passes, head.parameters
+        )
         save_predictions(args.predictions / path.name, predictions)
         images[split] = len(features.examples)
     counts = ", ".join(f"{count} {split}" for split, count in images.items())

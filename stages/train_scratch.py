@@ -14,7 +14,13 @@ def train_scratch(args: argparse.Namespace, params: Params) -> str:
 
     launch_processes("stages.train_scratch", params.train_scratch.processes)
     chosen = entry(params.networks, "networks", args.network)
-    curve = args.results / "training" / f"{args.network}.tsv"
+    outputs = Outputs(
+        args.model,
+        args.predictions,
+        training_curve=args.results / "training" / f"{args.network}.tsv",
+        filters=args.results / "filters" / "runs" / f"{args.network}.npy",
+        recorded_outputs=args.results / "outputs" / f"{args.network}.tsv",
+    )
     with open_images(args.images) as images:
         best = from_scratch.train_scratch(
             images,
@@ -23,10 +29,11 @@ def train_scratch(args: argparse.Namespace, params: Params) -> str:
             params.recipes[chosen.first_recipe] if chosen.first_recipe else None,
             params.single_backbones[chosen.trunk] if chosen.trunk else None,
             params.train_scratch,
-            Outputs(args.model, args.predictions, curve),
+            outputs,
             label=args.network,
         )
-    return f"{args.network}: {best.tune_top1:.1%} of tune right after epoch {best.epoch}, the best"
+    accuracy, epoch = f"{best.tune_top1:.1%} of tune right", f"epoch {best.epochs:.4g}"
+    return f"{args.network}: {accuracy}, the best, after {epoch}"
 
 
 if __name__ == "__main__":

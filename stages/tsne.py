@@ -12,13 +12,13 @@ def tsne(args: argparse.Namespace, params: Params) -> str:
     from headstart.store.features import load_features
 
     settings = params.tsne
-    features = load_features(args.features / f"{settings.split}.h5")
+    splits = [load_features(args.features / f"{split}.h5") for split in settings.splits]
     embedding = project_features(
-        features, settings.classes, settings.images_per_class, settings.perplexity, settings.seed
+        splits, settings.classes, settings.images_per_class, settings.perplexity, settings.seed
     )
     write_embedding(args.results / "tsne" / f"{args.features.name}.tsv", embedding)
     classes = len(set(embedding.labels))
-    return f"projected {len(embedding.ids)} {settings.split} images of {classes} classes"
+    return f"projected {len(embedding.ids)} {'+'.join(settings.splits)} images of {classes} classes"
 
 
 if __name__ == "__main__":

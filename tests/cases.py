@@ -38,7 +38,8 @@ def predictions(
     truth = np.eye(len(of.classes))[of.labels % len(of.classes)]
     common = rng.normal(size=(n, 1, len(of.classes))) + skill * truth[:, None]
     logits = common + rng.normal(size=(n, views, len(of.classes)))
-    return Predictions(logits.astype(np.float32), TEN_CROP_NAMES[:views], of, passes=100)
+    names = TEN_CROP_NAMES[:views]
+    return Predictions(logits.astype(np.float32), names, of, passes=100, parameters=30)
 
 
 def save_run(folder: Path, *, test: Predictions | None = None, **kind: Any) -> None:

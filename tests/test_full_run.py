@@ -23,6 +23,7 @@ COPIED = (
     "dvc.yaml",
     "stages",
     "src",
+    "data/excluded.tsv",
     "data/raw",
 )
 
@@ -100,15 +101,19 @@ def test_from_a_folder_of_images_to_a_comparison_and_only_what_an_edit_makes_nec
     first = ran(repro(project))
     assert sorted(first) == sorted(
         [
-            *("validate", "prepare", "resize", "extract@tiny", *head, "tsne@tiny"),
-            *("learning_curve@tiny-lda", "compare"),
+            *("validate", "prepare", "resize", "extract@tiny", "audit@tiny", *head),
+            *("tsne@tiny", "neighbors@tiny", "learning_curve@tiny-lda"),
+            *("sheets", "compare", "attribution", "report", "package"),
         ]
     )
     assert "tiny-linear" in (project / "report" / "comparison.md").read_text()
     figures = ("comparison", "learning_curves", "tsne/tiny", "reliability/tiny-linear")
-    for name in (*figures, "training/tiny-linear"):
+    for name in (*figures, "training/tiny-linear", "filters/backbones/tiny"):
         assert (project / "report" / "figures" / f"{name}.svg").is_file()
+    for name in ("classes", "augmentation", "rescaling"):
+        assert (project / "report" / "figures" / "sheets" / f"{name}.png").is_file()
     assert (project / "results" / "evaluation" / "tiny-linear" / "per_class.tsv").is_file()
+    assert "grün" in (project / "report" / "index.html").read_text()
 
     assert ran(repro(project)) == []
 
@@ -122,7 +127,9 @@ def test_from_a_folder_of_images_to_a_comparison_and_only_what_an_edit_makes_nec
     params = yaml.safe_load((project / "params.yaml").read_text())
     params["heads"]["linear"]["epochs"] = 3
     (project / "params.yaml").write_text(yaml.safe_dump(params))
-    assert ran(repro(project)) == ["validate", *head, "compare"]
+    after = ["attribution", "compare", "package", "report"]
+    assert sorted(ran(repro(project))) == sorted(["validate", *head, *after])
+    assert (project / "data/models/tiny-linear/model.json").is_file()
 
 
 def test_an_alias_reaches_no_shell_and_no_path_before_it_is_valid(project: Path) -> None:

@@ -119,23 +119,30 @@ ARROWS = {
     "runtime": {"backbones", "core"},
     "extraction": {"backbones", "config", "core", "runtime", "store"},
     "heads": {"config", "core", "store"},
-    "training": {"backbones", "config", "core", "heads", "networks", "store"},
+    "training": {"backbones", "config", "core", "extraction", "heads", "networks", "store"},
     "audit": {"config", "core", "heads", "metrics", "store"},
     "evaluation": {"config", "core", "heads", "metrics", "store"},
     "localization": {"backbones", "config", "core", "metrics", "runtime", "store"},
     "report": {"core", "metrics", "plotting.py", "store"},
-    "inference.py": {
-        *("config", "core", "data", "evaluation", "extraction", "heads", "metrics", "runtime"),
-        *("store", "training"),
-    },
-    "api": {
+    "page": {"core", "metrics", "report", "store"},
+    "packaging": {"config", "core", "store"},
+    "inference": {
         *("backbones", "config", "core", "data", "evaluation", "extraction", "heads", "metrics"),
-        *("runtime", "store"),
+        *("packaging", "runtime", "store", "training"),
+    },
+    "export": {
+        *("backbones", "core", "data", "extraction", "heads", "inference", "metrics"),
+        *("packaging", "runtime", "store", "training"),
+    },
+    "attribution.py": {"backbones", "config", "core", "heads", "training"},
+    "api": {
+        *("backbones", "config", "core", "data", "evaluation", "extraction", "heads", "inference"),
+        *("metrics", "packaging", "runtime", "store"),
     },
     "__init__.py": {"api", "core", "store"},
     "cli": {
-        *("api", "backbones", "config", "core", "data", "extraction", "inference.py", "store"),
-        "training",
+        *("api", "backbones", "config", "core", "data", "export", "extraction", "inference"),
+        *("store", "training"),
     },
 }
 """Each package and each loose module with all that it imports; nothing imports what is below.
@@ -167,9 +174,10 @@ TRAINED = {"extract", "train_head", "train_scratch", "finetune"}
 """The stages that take hours."""
 
 EDITS = {
-    "src/headstart/report/comparison.py": {"compare"},
-    "src/headstart/report/tsne_figure.py": {"compare"},
-    "src/headstart/report/conclusions.py": {"compare"},
+    "src/headstart/report/comparison.py": {"compare", "report"},
+    "src/headstart/report/tsne_figure.py": {"compare", "report"},
+    "src/headstart/report/conclusions.py": {"compare", "report"},
+    "src/headstart/page/html_page.py": {"report"},
     "src/headstart/data/datasets/image_folder.py": {"validate", "prepare", "resize"},
     "src/headstart/data/decoding.py": {"validate", "prepare", "resize"},
 }
@@ -200,7 +208,10 @@ def test_dependencies_point_one_way() -> None:
 
 
 NETWORKS = {
-    *("extract", "train_head", "learning_curve", "train_scratch", "finetune", "localize"),
+    *("attribution", "extract", "finetune", "learning_curve", "localize", "train_head"),
+    "train_scratch",
+    "package",  # asks timm for the license of weights from the hub
+    "sheets",  # augments an image as training does
 }
 
 

@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from headstart.api.classifier import Classifier, Evaluation, load
+    from headstart.api.classifier import Classifier, Evaluation
     from headstart.api.extractor import Extractor
     from headstart.api.head_estimators import (
         LDAHead,
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         RidgeHead,
         SweepHead,
     )
+    from headstart.api.model_folders import ModelFolder, load
     from headstart.core.errors import UserError
     from headstart.store.features import Features
 
@@ -33,6 +34,7 @@ __all__ = [
     "LinearHead",
     "LogisticRegressionHead",
     "MLPHead",
+    "ModelFolder",
     "NearestNeighborsHead",
     "RidgeHead",
     "SweepHead",
@@ -43,7 +45,8 @@ __all__ = [
 
 _MODULES = {
     "Extractor": "headstart.api.extractor",
-    **dict.fromkeys(("Classifier", "Evaluation", "load"), "headstart.api.classifier"),
+    **dict.fromkeys(("Classifier", "Evaluation"), "headstart.api.classifier"),
+    **dict.fromkeys(("ModelFolder", "load"), "headstart.api.model_folders"),
     "UserError": "headstart.core.errors",
     "Features": "headstart.store.features",
     **{name: "headstart.api.head_estimators" for name in __all__ if name.endswith("Head")},

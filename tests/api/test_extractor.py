@@ -41,8 +41,8 @@ def pixels(
 ) -> hs.Extractor:
     """The same with a cache of its own, because starting one takes seconds."""
     monkeypatch.setattr(shared_pixels, "cache", tmp_path / "cache")
-    monkeypatch.setattr(shared_pixels, "_feature_cache", None)
-    monkeypatch.setattr(shared_pixels, "stats", ExtractionStats())
+    monkeypatch.setattr(shared_pixels.rows, "_cache", None)
+    monkeypatch.setattr(shared_pixels.rows, "stats", ExtractionStats())
     return shared_pixels
 
 
@@ -91,7 +91,7 @@ def test_features_and_rows_are_the_pipelines(
     assert found.views == expected.views
     np.testing.assert_array_equal(found.values, expected.values)
     shutil.rmtree(tmp_path / "cache")
-    monkeypatch.setattr(extractor, "_feature_cache", None)
+    monkeypatch.setattr(extractor.rows, "_cache", None)
     np.testing.assert_array_equal(extractor(few).values, expected.values)
     assert extractor.stats.computed == 10
 
@@ -118,7 +118,7 @@ def test_a_killed_call_goes_on(
     pixels: hs.Extractor, images: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("headstart.extraction.pipeline.PART_ROWS", 16)
-    submit, batches = pixels.row_extractor.runtime.submit, 0
+    submit, batches = pixels.rows.extractor.runtime.submit, 0
 
     def killed(batch: np.ndarray) -> Any:
         nonlocal batches
@@ -128,7 +128,7 @@ def test_a_killed_call_goes_on(
         return submit(batch)
 
     with monkeypatch.context() as patched:
-        patched.setattr(pixels.row_extractor.runtime, "submit", killed)
+        patched.setattr(pixels.rows.extractor.runtime, "submit", killed)
         with pytest.raises(KeyboardInterrupt):
             pixels(images)
     pixels(images)
@@ -242,7 +242,7 @@ def test_more_images_than_memory_are_read_again(
     expected = pixels(images[:20]).values
     monkeypatch.setattr(square_images, "MEMORY_LIMIT", 5 * images[0].nbytes)
     shutil.rmtree(Path(str(pixels.cache)))
-    monkeypatch.setattr(pixels, "_feature_cache", None)
+    monkeypatch.setattr(pixels.rows, "_cache", None)
     np.testing.assert_array_equal(pixels(images[:20]).values, expected)
     assert pixels.stats.computed == 20
 

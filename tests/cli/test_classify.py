@@ -1,108 +1,26 @@
-"""`headstart classify`: a new image gets the answer that `predict` gives for the same pixels."""
+"""`headstart classify`: every file gets a row, and every fault of a folder a message."""
 
 import csv
+import io
+import json
 import shutil
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
-from safetensors import safe_open
-from safetensors.numpy import save
-from scipy.special import softmax
+from safetensors.numpy import save_file
 
-from headstart.core.hdf5_files import create_hdf5
-from headstart.data.resizing import pixel_digest
-from headstart.metrics.calibration import conformal_threshold, fit_temperature
-from headstart.store.examples import write_examples
-from headstart.store.predictions import load_predictions
+from headstart.backbones.loading import load_backbone
+from headstart.config import Backbone
+from headstart.core.file_digests import file_sha256
+from headstart.data.datasets.file_tree import open_tree
+from headstart.inference import image_stream
+from headstart.inference.trained_model import load_model
+from headstart.packaging.model_description import DESCRIPTION_FILE
 from tests import cases
-
-SPLITS = ["train"] * 32 + ["tune"] * 24 + ["val"] * 16
-RECIPE = {
-    "epochs": 2,
-    "batch_size": 16,
-    "optimizer": {"name": "adam", "learning_rate": 0.003},
-    "schedule": {"name": "exponential", "factor": 0.9},
-}
-TINY = {"architecture": "resnet10t", "weights": "none", "input_size": 32}
-SECTIONS: dict[str, Any] = {
-    "zoo": {
-        "tiny": TINY,
-        "again": {**TINY, "seed": 1},
-        "both": {"concatenate": ["again", "tiny"]},
-    },
-    "extract": {"backbones": ["tiny", "both"], "batch_size": 8, "device": "cpu"},
-    "recipes": {"short": RECIPE, "finetune": RECIPE},
-    "networks": {
-        "small": {
-            "network": "modified_resnet10",
-            "recipe": "short",
-            "input_size": 32,
-            "crop": 0.8,
-            "arguments": {"filters": [8, 8, 8, 16]},
-        }
-    },
-}
-RUNS = ["tiny-linear", "both-linear", "tiny-finetune", "small"]
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A project with every kind of run; `new` holds its val images as PNG files."""
-    folder = tmp_path_factory.mktemp("project")
-    cases.write_project(folder, **SECTIONS)
-    of = cases.examples(len(SPLITS))
-    noise = np.random.default_rng(0).integers(0, 120, (len(SPLITS), 24, 24, 3))
-    pixels = (noise + of.labels[:, None, None, None] * 40).clip(0, 255).astype(np.uint8)
-    with create_hdf5(folder / "data/images.h5") as file:
-        file["pixels"] = pixels
-        file["digest"] = np.array(
-            [np.frombuffer(pixel_digest(image), np.uint8) for image in pixels]
-        )
-        file["split"] = np.array(SPLITS, "S5")
-        file["box"] = np.full((len(SPLITS), 4), np.nan, np.float32)
-        write_examples(file, of)
-    (folder / "new").mkdir()
-    for number, image in enumerate(pixels[SPLITS.index("val") :]):
-        Image.fromarray(image).save(folder / f"new/{number:02d}.png")
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HEADSTART_CACHE", str(folder / "cache"))
-
-        def run(name: str, *arguments: str) -> None:
-            cases.run_stage(patch, folder, name, *arguments, **SECTIONS)
-
-        for backbone in ("tiny", "both"):
-            features = ("--features", f"data/features/{backbone}")
-            out = ("--model", f"data/models/{backbone}-linear")
-            run("extract", "--images", "data/images.h5", *features, "--backbone", backbone)
-            run("train_head", *features, *out, "--results", "results", "--head", "linear")
-            run("predict", *features, *out, "--predictions", f"data/predictions/{backbone}-linear")
-        for name, run_name, arguments in (
-            (
-                "finetune",
-                "tiny-finetune",
-                ["--backbone", "tiny", "--head", "data/models/tiny-linear"],
-            ),
-            ("train_scratch", "small", ["--network", "small"]),
-        ):
-            outs = [
-                "--model",
-                f"data/models/{run_name}",
-                "--predictions",
-                f"data/predictions/{run_name}",
-                "--results",
-                "results",
-            ]
-            run(name, "--images", "data/images.h5", *arguments, *outs)
-        for kind in ("models", "predictions"):
-            of_run = folder / "data" / kind
-            shutil.copytree(of_run / "tiny-linear", of_run / "gone-linear")
-        yield folder
 
 
 @pytest.fixture(autouse=True)
@@ -111,158 +29,170 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def classify(folder: Path, run: str, new: str = "new", **sections: Any) -> list[dict[str, str]]:
-    """The rows of the table that the project in `folder` makes of its folder `new`."""
-    cases.write_project(folder, **{**SECTIONS, **sections})
-    table = Path("table.tsv")
-    cases.run_command(
-        "classify", run, str(folder / new), "-o", str(table), "--project", str(folder)
-    )
-    with table.open(encoding="utf-8", newline="") as file:
+@pytest.fixture
+def carried(packaged: Path, tmp_path: Path) -> Path:
+    """A copy of one model folder."""
+    return shutil.copytree(packaged / "data/models/tiny-lda", tmp_path / "carried")
+
+
+def classify(run: str, images: Path, *more: str) -> list[dict[str, str]]:
+    """The rows of the table that the command makes."""
+    cases.run_command("classify", run, str(images), "-o", "table.tsv", *more)
+    with Path("table.tsv").open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file, dialect="excel-tab"))
 
 
-@pytest.mark.parametrize("run", RUNS)
-def test_says_what_predict_says_of_the_same_pixels(trained: Path, run: str) -> None:
-    rows = classify(trained, run)
-    tune, val = (
-        load_predictions(trained / f"data/predictions/{run}/{s}.h5") for s in ("tune", "val")
-    )
-    on_tune, on_val = (softmax(found.logits[:, 0].astype(float), axis=1) for found in (tune, val))
-    temperature = fit_temperature(on_tune, tune.examples.labels)
-    scaled = softmax(np.log(on_val) / temperature, axis=1)
-    threshold = conformal_threshold(on_tune, tune.examples.labels, 0.9)
-
-    assert [row["file"] for row in rows] == [f"{number:02d}.png" for number in range(16)]
-    ids = [label.id for label in val.examples.classes]
-    names = [label.name for label in val.examples.classes]
-    for row, sure, raw in zip(rows, scaled, on_val, strict=True):
-        label = ids.index(row["class"])
-        assert row["name"] == names[label]
-        # A network end to end computes in bfloat16 where the hardware has it.
-        assert float(row["probability"]) == pytest.approx(sure.max(), abs=0.01)
-        assert sure[label] == pytest.approx(sure.max(), abs=0.01)
-        held = row["candidates"].split("; ")
-        assert held[0] == row["class"]
-        clear = np.abs(raw - threshold) > 0.01
-        assert [raw[i] >= threshold or ids[i] == held[0] for i in np.flatnonzero(clear)] == [
-            ids[i] in held for i in np.flatnonzero(clear)
-        ]
+def encoded(image: Image.Image, format_: str) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, format_)
+    return buffer.getvalue()
 
 
-def test_a_zip_with_larger_and_with_damaged_images(
-    trained: Path, capsys: pytest.CaptureFixture[str]
+def test_every_file_has_a_row(
+    packaged: Path, carried: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    [first, *_] = classify(trained, "tiny-linear")
-    with zipfile.ZipFile(trained / "more.zip", "w") as archive:
-        archive.write(trained / "new/00.png", "a/same.png")
-        archive.writestr("a/broken.jpg", b"none")
-        archive.writestr("notes.txt", b"none")
-        Image.new("RGB", (300, 200), "white").save(trained / "large.jpg")
-        archive.write(trained / "large.jpg", "large.jpg")
-    capsys.readouterr()
-    broken, same, large, notes = classify(trained, "tiny-linear", "more.zip")
-    assert (
-        "classified images: 2; files without a class: 2, see the column `problem`"
-        in capsys.readouterr().out
-    )
-    assert broken["file"] == "a/broken.jpg"
-    assert broken["problem"].startswith("not an image of a known format")
-    assert broken["class"] == broken["probability"] == broken["candidates"] == ""
-    assert {**same, "file": ""} == {**first, "file": ""}
-    assert large["class"]
-    assert notes["file"] == "notes.txt"
-    assert notes["problem"].startswith("its name doesn't end as an image's does")
-    assert not notes["class"]
+    gray16 = Image.fromarray(np.full((30, 20), 40000, np.uint16))
+    members = {
+        "a/broken.jpg": b"none",
+        "a/cmyk.jpg": encoded(Image.new("CMYK", (50, 40), (0, 200, 100, 0)), "JPEG"),
+        "a/deep.png": encoded(gray16, "PNG"),
+        "a/empty.png": b"",
+        "a/pixel.png": encoded(Image.new("RGB", (1, 1), "red"), "PNG"),
+        "a/same.png": (packaged / "new/00.png").read_bytes(),
+        "large.jpg": encoded(Image.new("RGB", (300, 200), "white"), "JPEG"),
+        "notes.txt": b"none",
+    }
+    with zipfile.ZipFile("more.zip", "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    rows = {row["file"]: row for row in classify("carried", Path("more.zip"), "--batch-size", "3")}
+    assert list(rows) == list(members)
+    said = "classified images: 5; files without a class: 3, see the column `problem`"
+    assert said in capsys.readouterr().out
+    problems = {name: row["problem"] for name, row in rows.items() if not row["class"]}
+    assert set(problems) == {"a/broken.jpg", "a/empty.png", "notes.txt"}
+    assert problems["a/broken.jpg"].startswith("not an image of a known format")
+    assert problems["notes.txt"].startswith("its name doesn't end as an image's does")
+    [alone] = classify(str(carried), _folder_with(members["a/same.png"]))
+    assert {**rows["a/same.png"], "file": ""} == {**alone, "file": ""}
 
 
-@pytest.mark.parametrize(
-    ("run", "new", "changes", "said"),
-    [
-        ("tiny-liner", "new", {}, r"has no trained run 'tiny-liner'; did you mean 'tiny-linear'\?"),
-        (
-            "tiny-linear",
-            "nowhere",
-            {},
-            r"FOLDER: .*nowhere doesn't exist; name your folder or \.zip",
-        ),
-        ("tiny-linear", "cache", {}, r"FOLDER: .*cache holds no images"),
-        (
-            "tiny-linear",
-            "new",
-            {"zoo": {**SECTIONS["zoo"], "tiny": {**TINY, "seed": 7}}},
-            r"the head was trained on other features \(weights: .*train it again",
-        ),
-        (
-            "gone-linear",
-            "new",
-            {},
-            "zoo has no 'gone': the model's folder has to be named <alias>-<head>",
-        ),
-    ],
-)
-def test_what_a_user_can_put_right(
-    trained: Path,
-    run: str,
-    new: str,
-    changes: dict[str, Any],
-    said: str,
+def _folder_with(content: bytes) -> Path:
+    folder = Path("one")
+    folder.mkdir()
+    (folder / "image.png").write_bytes(content)
+    return folder
+
+
+def test_an_interrupted_run_goes_on_from_the_cache(
+    packaged: Path, carried: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(SystemExit, match=said):
-        classify(trained, run, new, **changes)
-    assert not Path("table.tsv").exists()
+    monkeypatch.setattr(image_stream, "BLOCK_IMAGES", 4)
+    source = open_tree(packaged / "new")
+
+    def predictions() -> tuple[Iterator[image_stream.ImagePrediction], list[int]]:
+        model = load_model(carried, "cpu", batch_size=4)
+        runtime = model.members[0].rows[0].extractor.runtime  # pyright: ignore
+        batches, submit = [], runtime.submit
+        monkeypatch.setattr(runtime, "submit", lambda x: batches.append(len(x)) or submit(x))
+        return image_stream.classify_files(model, source, source.names, Path("cache")), batches
+
+    first, _ = predictions()
+    begun = [next(first) for _ in range(8)]
+    first.close()  # pyright: ignore[reportAttributeAccessIssue]
+    again, batches = predictions()
+    found = list(again)
+    assert found[:8] == begun
+    assert len(found) == 16
+    # Ten views of 8 images in batches of 4; whole and corner views of cached ones are checked.
+    assert len(batches) < 40
+    complete, batches = predictions()
+    assert list(complete) == found
+    assert len(batches) <= 2 * 4
 
 
-def test_another_runs_predictions_are_refused(trained: Path) -> None:
-    mixed = trained / "data/models/small2"
-    shutil.copytree(trained / "data/models/small", mixed)
-    shutil.copytree(trained / "data/predictions/tiny-linear", trained / "data/predictions/small2")
-    with pytest.raises(
-        SystemExit, match="the stored predictions are not this model's for these images"
-    ):
-        classify(trained, "small2")
-
-
-def test_a_network_of_other_code(trained: Path) -> None:
-    with safe_open(trained / "data/models/small/model.safetensors", "numpy") as file:
-        metadata = file.metadata()
-    (trained / "data/models/other").mkdir()
-    path = trained / "data/models/other/model.safetensors"
-    path.write_bytes(save({"weight": np.zeros(3)}, metadata))
-    with pytest.raises(SystemExit, match=r"other/model\.safetensors was saved by other code"):
-        classify(trained, "other")
-    path.write_bytes(save({"weight": np.zeros(3)}))
-    with pytest.raises(SystemExit, match="is not a model of this version"):
-        classify(trained, "other")
-    path.write_bytes(b"none")
-    with pytest.raises(SystemExit, match=r"can't be read .*; delete it and run"):
-        classify(trained, "other")
-
-
-def test_a_run_by_its_folder_and_the_current_project(
-    trained: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    expected = classify(trained, "tiny-linear")
-    folder = trained / "data/models/tiny-linear"
-    cases.run_command("classify", f"{folder}/", str(trained / "new"), "-o", "by_path.tsv")
-    assert Path("by_path.tsv").read_bytes() == Path("table.tsv").read_bytes()
-
-    monkeypatch.chdir(trained / "data")
-    cases.run_command("classify", "tiny-linear", "../new", "--out", "../here.tsv")
-    monkeypatch.chdir(trained)
-    cases.run_command("classify", "data/models/tiny-linear", "new", "--out", "relative.tsv")
-    assert (trained / "here.tsv").read_bytes() == (trained / "relative.tsv").read_bytes()
-    assert len((trained / "here.tsv").read_text().splitlines()) == len(expected) + 1
+def test_a_run_by_its_name(packaged: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = classify("tiny-lda", packaged / "new", "--project", str(packaged))
+    monkeypatch.chdir(packaged / "data")
+    cases.run_command("classify", "tiny-lda", "../new", "-o", "../here.tsv")
+    assert len((packaged / "here.tsv").read_text().splitlines()) == len(rows) + 1
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["tiny-linear"], r"is not in a project .* name it with --project"),
-        (["./tiny-linear"], r"\./tiny-linear is not the folder of a run; give a path …/data/mod"),
-        (["data/models/x", "--project", "."], r"data/models/x is a path, which says its project"),
+        (["tiny-lda"], r"no model's folder tiny-lda here, and .* is not in a project"),
+        (["./tiny-lda"], r"there is no folder \./tiny-lda"),
+        (["data/x", "--project", "."], r"data/x is a path; leave out --project"),
+        (["tiny-lad", "--project", "PROJECT"], r"no trained run 'tiny-lad'; did you mean 'tiny-ld"),
     ],
 )
-def test_a_run_that_belongs_to_no_project(trained: Path, arguments: list[str], said: str) -> None:
+def test_a_run_that_is_not_there(packaged: Path, arguments: list[str], said: str) -> None:
+    arguments = [str(packaged) if word == "PROJECT" else word for word in arguments]
     with pytest.raises(SystemExit, match=said):
-        cases.run_command("classify", *arguments, str(trained / "new"), "-o", "table.tsv")
+        cases.run_command("classify", *arguments, str(packaged / "new"), "-o", "table.tsv")
+
+
+@pytest.mark.parametrize(
+    ("new", "said"),
+    [("nowhere", r"FOLDER: .*nowhere doesn't exist"), ("data/models", r"FOLDER: .* no images")],
+)
+def test_images_that_are_not_there(packaged: Path, carried: Path, new: str, said: str) -> None:
+    with pytest.raises(SystemExit, match=said):
+        classify(str(carried), packaged / new)
+
+
+def change(folder: Path, **changes: object) -> None:
+    path = folder / DESCRIPTION_FILE
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def test_damaged_folders_and_other_versions(packaged: Path, carried: Path) -> None:
+    head, described = carried / "head.safetensors", carried / DESCRIPTION_FILE
+    sound, text = head.read_bytes(), described.read_text()
+    digest = file_sha256(head)
+
+    def refused(said: str) -> None:
+        with pytest.raises(SystemExit, match=said):
+            classify(str(carried), packaged / "new")
+        assert not Path("table.tsv").exists()
+        head.write_bytes(sound)
+        described.write_text(text)
+
+    head.write_bytes(sound[:-1] + b"!")
+    refused(rf"head\.safetensors is damaged: its sha256 is .*, and model\.json says {digest}")
+    head.unlink()
+    refused(rf"head\.safetensors is missing \(its sha256 is {digest}\); copy the folder again")
+    described.write_text(text[: len(text) // 2])
+    refused(r"model\.json is damaged \(it is not JSON\); copy the folder again")
+    change(carried, temperature=-1)
+    refused(r"model\.json is damaged \(at temperature\); copy the folder again")
+    change(carried, format=2, versions={"headstart": "9.1"})
+    refused(r"a model of format 2, written by headstart 9\.1, and this version reads format 1")
+    described.unlink()
+    refused(r"holds no model \(model\.json is missing\)")
+    [member] = json.loads(text)["members"]
+    change(carried, members=[{**member, "file": "../../head.safetensors"}])
+    refused(r"model\.json is damaged \(at members\.0")
+
+
+def test_weights_in_a_file_of_their_own(packaged: Path, carried: Path) -> None:
+    network = load_backbone(Backbone(architecture="resnet10t", weights="none", input_size=32))
+    tensors = {name: tensor.numpy() for name, tensor in network.network.state_dict().items()}
+    save_file(tensors, "own.safetensors")
+    expected = classify(str(carried), packaged / "new")
+    digest = file_sha256(Path("own.safetensors"))
+    [member] = json.loads((carried / DESCRIPTION_FILE).read_text())["members"]
+    entry = member["backbones"]["tiny"]["entry"]
+    entry |= {"weights": "/gone/own.safetensors", "sha256": digest}
+    change(carried, members=[member])
+    said = rf"the weights file /gone/own\.safetensors of resnet10t is missing; .* sha256 {digest}"
+    with pytest.raises(SystemExit, match=said):
+        classify(str(carried), packaged / "new")
+    shutil.copy("own.safetensors", carried)
+    assert classify(str(carried), packaged / "new") == expected
+    entry |= {"weights": "none", "seed": 7}
+    del entry["sha256"]
+    change(carried, members=[member])
+    with pytest.raises(SystemExit, match=r"the weights of the backbone 'tiny' .* have the digest"):
+        classify(str(carried), packaged / "new")

@@ -91,22 +91,9 @@ def test_the_paths_of_a_project_are_those_of_the_pipeline() -> None:
     stages = yaml.safe_load((cases.ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
     outs = [str(out) for stage in stages.values() for out in stage["outs"]]
     assert str(project_folder.IMAGES) in outs
-    for folder in (
-        project_folder.FEATURES,
-        project_folder.MODELS,
-        project_folder.PREDICTIONS,
-        project_folder.ENSEMBLES,
-    ):
+    assert str(project_folder.MODELS) in outs
+    for folder in (project_folder.FEATURES, project_folder.TRAINED):
         assert any(out.startswith(f"{folder}/${{") for out in outs)
-
-
-def test_an_ensemble_is_no_run_with_a_model(tmp_path: Path) -> None:
-    cases.write_project(tmp_path)
-    (tmp_path / "data/ensembles/mean").mkdir(parents=True)
-    with pytest.raises(UserError, match="'mean' is an ensemble; name one of the runs"):
-        project_folder.find_run("mean", tmp_path)
-    with pytest.raises(UserError, match="has no trained run 'men'; there is none yet; `dvc repro`"):
-        project_folder.find_run("men", tmp_path)
 
 
 def test_bundle_names_the_entry_of_zoo(
@@ -116,12 +103,14 @@ def test_bundle_names_the_entry_of_zoo(
 
     cases.write_project(tmp_path)
     for name in ("small", "other"):
-        (tmp_path / "data/models" / name).mkdir(parents=True)
-    save_trained(tmp_path / "data/models/small/model.safetensors")
-    (tmp_path / "data/models/other/head.safetensors").touch()
+        (tmp_path / "data/trained" / name).mkdir(parents=True)
+    save_trained(tmp_path / "data/trained/small/model.safetensors")
+    (tmp_path / "data/trained/other/head.safetensors").touch()
     monkeypatch.setattr("headstart.config.backbones.BUNDLED", tmp_path / "bundled")
     cases.run_command("bundle", "small", "--project", str(tmp_path))
     assert (tmp_path / "bundled/resnet14t.safetensors").exists()
     assert "architecture: resnet14t" in capsys.readouterr().out
     with pytest.raises(SystemExit, match=r"other.* isn't a network that train_scratch trained"):
-        cases.run_command("bundle", str(tmp_path / "data/models/other"))
+        cases.run_command("bundle", "other", "--project", str(tmp_path))
+    with pytest.raises(SystemExit, match=r"no trained run 'smal'; did you mean 'small'\?"):
+        cases.run_command("bundle", "smal", "--project", str(tmp_path))

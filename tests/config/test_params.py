@@ -85,8 +85,35 @@ def test_the_shipped_file_is_valid_and_holds_the_papers_backbones() -> None:
             "no 'resnet81'; did you mean 'resnet18'?",
         ),
         (
+            lambda c: c["studies"].update(attention=["no_attention", "atention_simple"]),
+            "params.yaml: studies.attention: no run can be called 'atention_simple'; "
+            "did you mean 'attention_simple'?",
+        ),
+        (
             lambda c: c["finetune"].update(launch="mpirun -n 2"),
             "params.yaml: finetune.launch: is called 'processes' now",
+        ),
+        (
+            lambda c: c["finetune"].update(frozen_layers=3),
+            "params.yaml: finetune.frozen_layers: is called 'trainable_from' now",
+        ),
+        (
+            lambda c: c["finetune"].update(trainable_from="layer4", trainable_only=["fc"]),
+            "params.yaml: finetune: trainable_only: trainable_from is given too; keep one of them",
+        ),
+        (
+            lambda c: c["finetune"].update(trainable_only=["fc"], crop=0.9),
+            "params.yaml: finetune: crop: must be 1.0 where only a part of the network is trained, "
+            "because that part sees cached views instead of random crops",
+        ),
+        (
+            lambda c: c["finetune"].update(trainable_from="layer4", recipe="modern"),
+            "params.yaml: finetune.recipe: 'modern' mixes images, which training a part of the "
+            "network doesn't see; set its mixup and cutmix to 0",
+        ),
+        (
+            lambda c: c["finetune"].update(backbones=["pixels"]),
+            "params.yaml: finetune.backbones: 'pixels' has no weights to train; remove it",
         ),
         (
             lambda c: c["train_scratch"].update(launch="python"),

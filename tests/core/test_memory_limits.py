@@ -78,7 +78,7 @@ def test_a_tensor_that_training_keeps_is_counted_once() -> None:
     )
     # The image for the convolution; each ReLU keeps its output, and the second changes the first's.
     image, output = 3 * 4 * 4, 8 * 4 * 4
-    assert activation_bytes(network, 4) == 4 * (image + output)
+    assert activation_bytes(network, (3, 4, 4)) == 4 * (image + output)
     network[2] = nn.ReLU()
-    assert activation_bytes(network, 4) == 4 * (image + 2 * output)
-    assert activation_bytes(network.requires_grad_(False), 4) == 0
+    assert activation_bytes(network, (3, 4, 4)) == 4 * (image + 2 * output)
+    assert activation_bytes(network.requires_grad_(False), (3, 4, 4)) == 0

@@ -61,6 +61,7 @@ def test_one_view_and_ten_crops_against_scikit_learn(tmp_path: Path):
             "nll": pytest.approx(log_loss(labels, p, labels=range(4)), abs=1e-5),
         }
     assert found["passes"] == splits["val"].passes
+    assert found["parameters"] == splits["val"].parameters
 
 
 def test_without_ten_crops_there_is_one_view(tmp_path: Path):
@@ -156,6 +157,8 @@ def test_per_class_table(tmp_path: Path):
     assert (worst["n"], worst["top1"]) == ("15", f"{4 / 15:.4f}")
     assert float(worst["low"]) < 4 / 15 < float(worst["high"])
     assert (worst["confused_name"], worst["times"]) == ("Egyptian cat", "9")
+    assert worst["distinct_wrong_classes"] == "2"
+    assert {row["distinct_wrong_classes"] for row in others} == {"0"}
     assert [(row["top1"], row["confused_with"], row["times"]) for row in others] == [
         ("1.0000", "", "0")
     ] * 3
@@ -169,6 +172,7 @@ def test_a_class_without_images_has_no_accuracy(tmp_path: Path):
     assert len(rows) == 4
     assert [row["n"] for row in rows] == ["8", "0", "0", "0"]
     nothing = {"low": "", "high": "", "confused_with": "", "confused_name": "", "times": "0"}
+    nothing["distinct_wrong_classes"] = "0"
     for row in rows[1:]:
         assert {key: row[key] for key in row if key not in ("id", "name", "n")} == {
             "top1": "",

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,7 @@ def test_selects_so_many_of_each_class_in_the_order_asked_for():
 
 def test_classes_that_differ_in_the_whole_view_come_apart():
     of = features()
-    found = project_features(of, [], 100, perplexity=10, seed=0)
+    found = project_features([of], [], 100, perplexity=10, seed=0)
     points = found.points
     assert sorted(found.ids) == sorted(of.examples.ids)
     positions = {label: c for c, label in enumerate(of.examples.classes)}
@@ -43,14 +44,25 @@ def test_classes_that_differ_in_the_whole_view_come_apart():
 
 
 def test_one_seed_one_result():
-    first = project_features(features(40), ["plunger", "convertible"], 100, perplexity=5, seed=1)
-    again = project_features(features(40), ["plunger", "convertible"], 100, perplexity=5, seed=1)
+    first = project_features([features(40)], ["plunger", "convertible"], 100, perplexity=5, seed=1)
+    again = project_features([features(40)], ["plunger", "convertible"], 100, perplexity=5, seed=1)
     np.testing.assert_array_equal(first.points, again.points)
+
+
+def test_several_splits_share_one_plane():
+    train, val = features(40), features(40)
+    renamed = replace(val.examples, ids=[f"other {id_}" for id_ in val.examples.ids])
+    val = replace(val, values=train.values, examples=renamed)
+    found = project_features([train, val], [], 3, perplexity=5, seed=0)
+    assert found.ids[12:] == [f"other {id_}" for id_ in found.ids[:12]]
+    # The same features in both splits: each image is nearest to its copy.
+    distance = np.linalg.norm(found.points[:12, None] - found.points[None, 12:], axis=-1)
+    assert (distance.argmin(1) == np.arange(12)).mean() > 0.8
 
 
 def test_too_high_a_perplexity_names_the_fix():
     with pytest.raises(UserError, match=r"perplexity 30 needs more than 30 images, and there are"):
-        project_features(features(20), [], 100, perplexity=30, seed=0)
+        project_features([features(20)], [], 100, perplexity=30, seed=0)
 
 
 @pytest.mark.parametrize("classes", [4, 20, 60])

@@ -235,5 +235,6 @@ def test_per_class_reads_off_the_confusion_matrix():
     np.testing.assert_array_equal(results.hits, matrix.diagonal())
     for c in range(5):
         wrong = {j: matrix[c, j] for j in range(6) if j != c}
+        assert results.wrong_classes[c] == len([n for n in wrong.values() if n])
         assert results.confused_n[c] == max(wrong.values()) == wrong[results.confused[c]]
     assert (results.n[5], results.confused[5], results.confused_n[5]) == (0, -1, 0)

@@ -24,7 +24,7 @@ from headstart.store.run_metrics import load_metrics
 
 def measured(top1: float, nll: float = 1.0) -> dict[str, Any]:
     interval = [round(top1 - 0.02, 5), round(top1 + 0.02, 5)]
-    return {"top1": top1, "top1_interval": interval, "nll": nll, "ece": 0.05}
+    return {"top1": top1, "top1_interval": interval, "top5": 0.9, "nll": nll, "ece": 0.05}
 
 
 def run(whole: float, ten_crop: float | None, tune: float, tune_nll: float = 1.0) -> dict[str, Any]:
@@ -33,7 +33,7 @@ def run(whole: float, ten_crop: float | None, tune: float, tune_nll: float = 1.0
     if ten_crop is not None:
         val["ten_crop"] = measured(ten_crop)
         tuned["ten_crop"] = {"top1": tune, "nll": tune_nll}
-    return {"val": val, "tune": tuned, "passes": 600_000}
+    return {"val": val, "tune": tuned, "passes": 600_000, "parameters": 8_300_000}
 
 
 RESULTS = {"a-linear": run(0.50, 0.55, 0.60), "b-linear": run(0.57, None, 0.58)}
@@ -56,6 +56,8 @@ def test_table_has_a_row_a_run_and_aligned_columns():
     assert [cell.strip() for cell in head.split("|")[1:-1]] == list(COLUMNS)
     assert first.startswith("| b-linear ")
     assert "| 57.0 % [55.0, 59.0] |" in first
+    assert "| 90.0 % |" in first
+    assert first.endswith(" 8.3 M |")
     assert "**a-linear**" in second
     assert "55.0 % [53.0, 57.0]" in second
     assert len({len(line) for line in (head, rule, first, second)}) == 1
@@ -68,7 +70,7 @@ def test_table_has_a_row_a_run_and_aligned_columns():
 def test_passes_are_for_people(count: int, text: str):
     assert thousands(count) == text
     results = {"a": run(0.5, None, 0.6) | {"passes": count}}
-    assert comparison_table(results).splitlines()[-1].split("|")[-2].strip() == text
+    assert comparison_table(results).splitlines()[-1].split("|")[-3].strip() == text
 
 
 def test_report_says_what_was_chosen_on_what():

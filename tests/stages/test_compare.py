@@ -8,6 +8,8 @@ import pytest
 from headstart.store.audit_findings import write_findings
 from headstart.store.embeddings import Embedding, write_embedding
 from headstart.store.examples import ClassLabel
+from headstart.store.filters import write_filters
+from headstart.store.image_sheets import ImageSheet, save_sheet
 from headstart.store.training_curves import Epoch, write_training_curve
 from headstart.store.tuning_results import Score, TuningResults, write_tuning_results
 from tests import cases
@@ -22,6 +24,8 @@ def write_tables(results: Path, backbone: str, run: str) -> None:
     write_tuning_results(results / "tuning" / f"{run}.tsv", candidates)
     embedding = Embedding(["1"], [ClassLabel("n0", "plunger")], np.zeros((1, 2)))
     write_embedding(results / "tsne" / f"{backbone}.tsv", embedding)
+    filters = np.zeros((4 if backbone == "resnet50" else 0, 3, 7, 7), np.float32)
+    write_filters(results / "filters" / "backbones" / f"{backbone}.npy", filters)
     write_findings(results / "audit" / f"{backbone}.tsv", [])
 
 
@@ -35,6 +39,8 @@ def test_compares_what_evaluate_wrote(
         written = ("--predictions", f"predictions/{run}", "--results", "results")
         cases.run_stage(monkeypatch, tmp_path, "evaluate", *written)
         write_tables(tmp_path / "results", backbone, run)
+    sheet = ImageSheet([np.zeros((8, 8, 3), np.uint8)], ["8 px"], columns=1)
+    save_sheet(tmp_path / "results" / "sheets" / "rescaling.h5", sheet)
     # Everything is drawn from the tables.
     shutil.rmtree(tmp_path / "predictions")
     capsys.readouterr()
@@ -47,6 +53,7 @@ def test_compares_what_evaluate_wrote(
         extract={"backbones": backbones},
         train_head={"heads": ["linear"]},
         learning_curve={"heads": []},
+        studies={"both": ["random-linear", "resnet50-linear"], "one": ["both-linear", "vgg16"]},
     )
     report = tmp_path / "report"
     assert len((report / "learning_curves.tsv").read_text().splitlines()) == 1
@@ -68,11 +75,14 @@ def test_compares_what_evaluate_wrote(
         "reliability/resnet50-linear": f">temperature 1: ECE {ece:.3f}<",
         "crops/resnet50-linear": ">logits averaged<",
         "tsne/resnet50": ">plunger<",
+        "studies/both": ">random-linear<",
+        "filters/backbones/resnet50": ">4 filters of 7 x 7 px<",
     }
     for name, text in shown.items():
         assert text in (report / "figures" / f"{name}.svg").read_text(), name
     figures = {path.relative_to(report / "figures") for path in report.rglob("*.svg")}
-    assert len(figures) == 1 + 2 * 5
+    assert len(figures) == 1 + 2 * 5 + 2
+    assert (report / "figures" / "sheets" / "rescaling.png").is_file()
     pairs = (tmp_path / "report" / "pairs.tsv").read_text().splitlines()
     assert [line.split("\t")[:2] for line in pairs[1:]] == [["resnet50-linear", "random-linear"]]
     said = capsys.readouterr().out.splitlines()

@@ -47,7 +47,7 @@ def test_the_same_predictions_give_the_same_bytes(tmp_path: Path, monkeypatch: p
         cases.run_stage(monkeypatch, tmp_path, "evaluate", *PATHS)
         files = [*(tmp_path / "results").rglob("*.*")]
         made.append({file: file.read_bytes() for file in files})
-    assert len(made[0]) == 8
+    assert len(made[0]) == 9
     assert made[0] == made[1]
 
 

@@ -16,6 +16,7 @@ from headstart.core.hdf5_files import create_hdf5
 from headstart.data.resizing import pixel_digest
 from headstart.store.examples import ClassLabel, Examples, write_examples
 from headstart.store.features import count_networks, load_features
+from headstart.store.filters import load_filters
 from tests import cases
 
 ZOO = {"tiny": {"architecture": "resnet10t", "weights": "none", "input_size": 32}}
@@ -46,7 +47,16 @@ def extract(
         monkeypatch,
         folder,
         "extract",
-        *("--images", "images.h5", "--features", "features", "--backbone", backbone),
+        *(
+            "--images",
+            "images.h5",
+            "--features",
+            "features",
+            "--results",
+            "results",
+            "--backbone",
+            backbone,
+        ),
         zoo=zoo,
         extract={"backbones": list(zoo), "ten_crop": True, "batch_size": 4, "device": "cpu"},
     )
@@ -63,6 +73,8 @@ def test_features_with_their_provenance_and_a_line_of_figures(
     images(tmp_path / "images.h5")
     extract(monkeypatch, tmp_path)
     assert "tiny: 84 rows, 84 computed, the rest cached; " in capsys.readouterr().out
+    filters = load_filters(tmp_path / "results" / "filters" / "backbones" / "tiny.npy")
+    assert filters.shape[1] == 3
     train, val = (load_features(tmp_path / "features" / f"{s}.h5") for s in ("train", "val"))
     assert train.values.shape == (4, 1, 512)
     assert val.values.shape == (4, 10, 512)
@@ -143,7 +155,16 @@ def test_two_processes_write_what_one_does(tmp_path: Path, monkeypatch: pytest.M
     params = yaml.safe_load((tmp_path / "params.yaml").read_text())
     params["extract"]["processes"] = 2
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
-    arguments = ["--images", "images.h5", "--features", "two", "--backbone", "colors"]
+    arguments = [
+        "--images",
+        "images.h5",
+        "--features",
+        "two",
+        "--results",
+        "results",
+        "--backbone",
+        "colors",
+    ]
     ran = subprocess.run(
         [sys.executable, "-m", "stages.extract", *arguments],
         cwd=tmp_path,

@@ -16,7 +16,10 @@ from headstart import config
 from headstart.backbones.loading import load_backbone
 from headstart.core.hdf5_files import create_hdf5, get_dataset
 from headstart.store.examples import UNLABELED, write_examples
+from headstart.store.filters import load_filters
+from headstart.store.output_statistics import load_output_statistics
 from headstart.store.predictions import load_predictions
+from headstart.store.training_curves import load_training_curve
 from tests import cases
 
 SPLITS = ["train"] * 32 + ["tune"] * 16 + ["val"] * 12 + ["test"] * 4
@@ -36,6 +39,8 @@ NETWORK = {
     "input_size": 32,
     "crop": 0.8,
     "arguments": {"filters": [8, 8, 8, 16]},
+    "normalization": "mean",
+    "recorded_outputs": ["features.4", "classifier"],
 }
 CHANGES = {"recipes": {"short": RECIPE}, "networks": {"small": NETWORK}}
 
@@ -61,7 +66,7 @@ def test_writes_model_curve_and_predictions(
 ):
     cases.run_stage(monkeypatch, folder, "train_scratch", *PATHS, "--network", "small", **CHANGES)
     assert re.fullmatch(
-        r"small: \d+\.\d% of tune right after epoch [12], the best\n", capsys.readouterr().out
+        r"small: \d+\.\d% of tune right, the best, after epoch [12]\n", capsys.readouterr().out
     )
     written = sorted(path.name for path in (folder / "model").iterdir())
     assert written[0] == "model.safetensors"
@@ -71,11 +76,25 @@ def test_writes_model_curve_and_predictions(
         about = json.loads(file.metadata()["network"])
     assert about["scratch"]["network"] == "modified_resnet10"
     assert about["input"]["size"] == 32
+    assert about["input"]["std"] == [1, 1, 1]
+    assert np.array_equal(
+        load_filters(folder / "results" / "filters" / "runs" / "small.npy"),
+        load_file(folder / "model" / "model.safetensors")["features.0.0.weight"],
+    )
+    recorded = load_output_statistics(folder / "results" / "outputs" / "small.tsv")
+    assert [(row.step, row.module) for row in recorded] == [
+        (step, module) for step in range(2 * 2) for module in ("features.4", "classifier")
+    ]
     assert about["classes"][3][1] == "Egyptian cat"
     for split in ("tune", "val", "test"):
         of = load_predictions(folder / "predictions" / f"{split}.h5")
         assert of.logits.shape == (SPLITS.count(split), 1, 4)
         assert np.isfinite(of.logits).all()
+        assert of.parameters == sum(
+            tensor.size
+            for name, tensor in load_file(folder / "model" / "model.safetensors").items()
+            if "running" not in name and "num_batches" not in name
+        )
         assert of.views == ["whole"]
         assert of.examples.labeled == (split != "test")
     snapshots = sorted((folder / "predictions").glob("snapshot_*"))
@@ -131,7 +150,7 @@ def test_a_change_of_snapshots_gives_what_a_first_run_gives(
         return {str(path.relative_to(folder)): path.read_bytes() for path in found}
 
     many = outputs("cache", 20)
-    assert capsys.readouterr().out == "small: 50.0% of tune right after epoch 3, the best\n"
+    assert capsys.readouterr().out == "small: 50.0% of tune right, the best, after epoch 3\n"
     assert "model/snapshot_02.safetensors" in many
     fewer = outputs("cache", 2)
     assert fewer == outputs("empty", 2)
@@ -149,6 +168,7 @@ def test_a_trunk_is_kept_in_the_first_phase_and_learns_in_the_second(
         "recipe": "short",
         "input_size": 32,
         "arguments": {"side": 32},
+        "recorded_outputs": ["lstms.0"],
     }
     changes = {
         "zoo": {"untrained": {"architecture": "resnet18", "weights": "none"}},
@@ -163,7 +183,10 @@ def test_a_trunk_is_kept_in_the_first_phase_and_learns_in_the_second(
     for key, value in start.network.state_dict().items():
         assert np.array_equal(first[f"trunk.{key}"], value.numpy()), key
     assert not np.array_equal(second["trunk.conv1.weight"], first["trunk.conv1.weight"])
-    assert len((folder / "results" / "training" / "small.tsv").read_text().splitlines()) == 1 + 2
+    curve = load_training_curve(folder / "results" / "training" / "small.tsv")
+    assert [(epoch.epoch, epoch.phase) for epoch in curve] == [(1, 1), (2, 2), (3, 2)]
+    recorded = load_output_statistics(folder / "results" / "outputs" / "small.tsv")
+    assert [row.step for row in recorded] == list(range(2 + 2 * 2))
     spent = load_predictions(folder / "predictions" / "val.h5").passes
     assert spent == (1 + 2) * (3 * 32 + 16)
 

@@ -11,7 +11,8 @@ from torch import nn
 
 from headstart.core.errors import UserError
 from headstart.training import training_loop
-from headstart.training.training_loop import MetricSums, train_epoch, train_network
+from headstart.training.network_evaluation import MetricSums
+from headstart.training.training_loop import train_epoch, train_network
 from tests.training.test_training_loop import CPU, Killed, killed_at, network, recipe, task
 
 TOP1 = [0.1, 0.3, 0.2, 0.4, 0.5]
@@ -51,7 +52,11 @@ def run(folder: Path, net: nn.Module | None = None) -> tuple[dict[str, bytes], i
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     contents, epochs = run(tmp_path_factory.mktemp("uninterrupted"))
     assert epochs == EPOCHS
-    assert [name[:14] for name in contents][:3] == ["curve.tsv", "snapshot_00004", "snapshot_00005"]
+    assert [name[:17] for name in contents][:3] == [
+        "curve.tsv",
+        "snapshot_00000016",
+        "snapshot_00000020",
+    ]
     return contents
 
 
@@ -87,10 +92,10 @@ DAMAGES: dict[str, Callable[[bytes], bytes | None]] = {
         (["checkpoint_00003"], 1, ""),
         (["checkpoint_00004"], 2, "resumes from checkpoint_00003"),
         (["checkpoint_00004", "checkpoint_00003"], 5, "starts from the beginning"),
-        (["snapshot_00004"], 2, "resumes from checkpoint_00003"),
-        (["snapshot_00002"], 5, "starts from the beginning"),
-        (["snapshot_00001"], 1, ""),
-        (["checkpoint_00004", "snapshot_00001"], 5, "starts from the beginning"),
+        (["snapshot_00000016"], 2, "resumes from checkpoint_00003"),
+        (["snapshot_00000008"], 5, "starts from the beginning"),
+        (["snapshot_00000004"], 1, ""),
+        (["checkpoint_00004", "snapshot_00000004"], 5, "starts from the beginning"),
     ],
 )
 def test_epochs_with_damaged_files_are_trained_again(
@@ -122,7 +127,7 @@ def test_epochs_with_damaged_files_are_trained_again(
     assert capsys.readouterr().out == ""
 
 
-@pytest.mark.parametrize(("name", "epochs"), [("snapshot_00005", 1), ("snapshot_00004", 5)])
+@pytest.mark.parametrize(("name", "epochs"), [("snapshot_00000020", 1), ("snapshot_00000016", 5)])
 def test_a_damaged_snapshot_of_a_finished_training_is_trained_again(
     killed: Path, uninterrupted: dict[str, bytes], tmp_path: Path, name: str, epochs: int
 ) -> None:

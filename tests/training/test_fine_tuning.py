@@ -47,19 +47,6 @@ def test_gives_the_heads_logits_in_training_too(backbone):
     np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-3)
 
 
-def test_layers_freeze_from_the_input_on(backbone):
-    network = fine_tuning.attach_head(backbone, trained_head(backbone))
-    counts = []
-    for layers in (0, 1, 3):
-        fine_tuning.freeze_layers(network, layers)
-        counts.append(sum(parameter.requires_grad for parameter in network.parameters()))
-    assert counts[0] > counts[1] > counts[2] > 0
-    assert not network.get_parameter("conv1.0.weight").requires_grad
-    assert network.get_parameter("fc.weight").requires_grad
-    with pytest.raises(UserError, match=r"frozen_layers is 99; the network has \d+ before"):
-        fine_tuning.freeze_layers(network, 99)
-
-
 def test_early_layers_learn_slowly(backbone):
     network = fine_tuning.attach_head(backbone, trained_head(backbone))
     recipe = config.load_params(cases.ROOT / "params.yaml").recipes["finetune"]

@@ -85,6 +85,10 @@ def test_a_frozen_trunk_stays_as_it_is_in_training():
     [
         ({"trunk": "resnet18"}, "trunk: modified_resnet10 has none to load"),
         ({"network": "resnet_lstm", "first_recipe": "inan_first"}, "name a trunk, or drop it"),
+        (
+            {"network": "resnet_lstm", "trunk": "resnet18", "normalization": "mean"},
+            "normalization: a trunk brings its own",
+        ),
     ],
 )
 def test_a_trunk_without_use_is_refused_when_params_are_read(changes, message):
@@ -133,6 +137,11 @@ def test_an_architecture_that_timm_lacks_is_refused_when_params_are_read(argumen
             "unexpected keyword argument 'base_widt'",
         ),
         ({"network": "resnet_lstm", "input_size": 64}, "can't process images of 64 px"),
+        (
+            {"network": "resnet_lstm", "arguments": {"sequence_length": 96}},
+            "can't be split into sequences of 96 channels",
+        ),
+        ({"recorded_outputs": ["clasifier"]}, "no module 'clasifier'; did you mean 'classifier'"),
         ({"network": "attention_reduction", "input_size": 32}, None),
     ],
 )

@@ -99,9 +99,8 @@ def test_half_a_turn_mirrors_both_axes():
     source = images()
     torch.manual_seed(0)
     angles = torch.full((6,), 180.0).deg2rad()
-    from headstart.training.image_transforms import _crop
-
-    turned = _crop(source, 16, 16, torch.zeros(6, 2), angles, torch.zeros(6).bool())
+    spec = InputSpec(16, 1.0, **RAW)
+    turned = spec._crop(source, 16, torch.zeros(6, 2), angles, torch.zeros(6).bool())
     assert torch.equal(as_uint8(turned), source.flip(1, 2))
 
 

@@ -2,6 +2,7 @@
 
 from math import cos, pi
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -42,6 +43,15 @@ def test_exponential_by_steps():
     assert rates(chosen)[20] == pytest.approx(0.96)
 
 
+def test_a_staircase_is_constant_within_each_epoch_or_so_many_steps():
+    chosen = config.ExponentialDecay(name="exponential", factor=0.9, staircase=True)
+    assert rates(chosen) == pytest.approx([0.9 ** (t // STEPS) for t in range(STEPS * EPOCHS)])
+    chosen = config.ExponentialDecay(
+        name="exponential", factor=0.96, every=15, unit="step", staircase=True
+    )
+    assert rates(chosen) == pytest.approx([0.96 ** (t // 15) for t in range(STEPS * EPOCHS)])
+
+
 def test_plateau_waits_for_its_patience():
     chosen = config.PlateauDecay(name="plateau", factor=0.1, patience=1)
     step_rates = rates(chosen, accuracies=(0.5, 0.5, 0.4, 0.6))
@@ -59,17 +69,28 @@ def test_cosine_rises_and_ends_near_zero():
     assert step_rates[STEPS:] == pytest.approx([(1 + cos(pi * t / 30)) / 2 for t in range(30)])
 
 
-def test_rmsprop_is_equations_2_and_3():
-    layer = nn.Linear(3, 1, bias=False)
-    weight, moving_average = layer.weight.detach().clone(), torch.zeros(1, 3)
+def test_rmsprop_is_tensorflows():
+    """TensorFlow's training_ops.cc in NumPy: ms += (g² - ms) (1 - ρ); var -= lr g / sqrt(ms + ε).
+
+    TensorFlow 1's RMSPropOptimizer, of the paper's time, starts `ms` at one.
+    """
+    layer = nn.Linear(3, 2, bias=False)
+    weight = layer.weight.detach().numpy().copy()
+    mean_square = np.ones_like(weight)
     chosen = config.RMSProp(name="rmsprop", learning_rate=0.05)
     optimizer = make_optimizer(recipe(chosen), layer)
-    for gradient in torch.randn(5, 1, 3, generator=torch.Generator().manual_seed(0)):
-        layer.weight.grad = gradient.clone()
-        optimizer.step()
-        moving_average = 0.9 * moving_average + 0.1 * gradient**2
-        weight -= 0.05 * gradient / (moving_average.sqrt() + 1.0)
-    torch.testing.assert_close(layer.weight.detach(), weight)
+    torchs = nn.Linear(3, 2, bias=False)
+    torchs.load_state_dict(layer.state_dict())
+    other = torch.optim.RMSprop(torchs.parameters(), lr=0.05, alpha=0.9, eps=1.0)
+    gradients = np.random.default_rng(0).normal(size=(20, 2, 3)).astype(np.float32)
+    for gradient in gradients * np.float32(0.01):  # small, where the two forms differ most
+        for network, rule in ((layer, optimizer), (torchs, other)):
+            network.weight.grad = torch.from_numpy(gradient.copy())
+            rule.step()
+        mean_square += (gradient**2 - mean_square) * (1 - 0.9)
+        weight -= 0.05 * gradient / np.sqrt(mean_square + 1.0)
+    np.testing.assert_allclose(layer.weight.detach().numpy(), weight, rtol=1e-6)
+    assert not torch.allclose(torchs.weight, layer.weight, rtol=1e-4)
 
 
 def test_only_weights_decay():

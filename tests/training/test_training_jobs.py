@@ -13,9 +13,10 @@ from torch import nn
 from headstart import config
 from headstart.store.examples import ClassLabel
 from headstart.store.images import Images
-from headstart.training.image_transforms import InputSpec
-from headstart.training.training_jobs import TrainingJob, job_fingerprint, read_pixels
-from headstart.training.training_loop import ImageTensors, TrainingTask
+from headstart.training.image_transforms import InputSpec, read_pixels
+from headstart.training.network_evaluation import ImageTensors
+from headstart.training.training_jobs import TrainingJob, job_fingerprint
+from headstart.training.training_loop import TrainingTask
 from tests import cases
 
 SPLITS = ["train"] * 6 + ["tune"] * 4 + ["val"] * 3
@@ -138,7 +139,7 @@ def test_anything_else_leaves_the_fingerprint(job: TrainingJob, images: Images, 
 def test_pixels_are_those_of_the_rows_whatever_is_read_at_once(
     images: Images, monkeypatch: pytest.MonkeyPatch, block: int
 ):
-    monkeypatch.setattr("headstart.training.training_jobs.READ_BLOCK_IMAGES", block)
+    monkeypatch.setattr("headstart.training.image_transforms.READ_BLOCK_IMAGES", block)
     numbers = np.arange(len(SPLITS), dtype=np.uint8)
     images.pixels[:] = numbers[:, None, None, None]
     rows = np.array([0, 3, 4, 5, 12])

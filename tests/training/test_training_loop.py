@@ -6,6 +6,7 @@ from dataclasses import replace
 from itertools import combinations
 from math import cos, pi
 from textwrap import dedent
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,11 +20,11 @@ from headstart.config import Recipe
 from headstart.core.errors import UserError
 from headstart.training.checkpoints import newest_checkpoint, read_checkpoint
 from headstart.training.image_transforms import InputSpec
+from headstart.training.network_evaluation import ImageTensors, evaluate_network
+from headstart.training.train_state import TrainState
 from headstart.training.training_loop import (
-    ImageTensors,
     TrainingTask,
-    TrainState,
-    evaluate_network,
+    count_forward_passes,
     make_mixup,
     train_network,
     train_step,
@@ -194,13 +195,44 @@ def test_the_loop_is_torch_s_own_schedule_average_and_losses(tmp_path):
 
 def test_snapshots_are_the_epochs_that_were_best_so_far(tmp_path):
     trained = network()
-    curve, files = train_network(trained, recipe(epochs=8), task(), tmp_path, CPU, max_snapshots=2)
+    result = train_network(trained, recipe(epochs=8), task(), tmp_path, CPU, max_snapshots=2)
+    curve, files = result.curve, result.snapshots
     accuracies = [epoch.tune_top1 for epoch in curve]
     rises = [i for i, a in enumerate(accuracies, 1) if a > max([-1.0, *accuracies[: i - 1]])]
     assert len(rises) > 2  # otherwise none had to be removed
-    assert [int(file.name.split("_")[1]) for file in files] == rises[-2:]
+    assert [int(file.name.split("_")[1]) for file in files] == [4 * epoch for epoch in rises[-2:]]
+    assert result.best == (max(accuracies), rises[-1])
     kept = load_file(files[-1])
     assert all(torch.equal(kept[k], v) for k, v in trained.state_dict().items())
+
+
+def test_snapshots_within_an_epoch_are_those_that_were_best_so_far(tmp_path, monkeypatch):
+    """Tune is evaluated after every third step and every epoch of four steps: 3, 4, 6, 8, 9, 12."""
+    top1 = {3: 0.2, 4: 0.1, 6: 0.5, 8: 0.3, 9: 0.4, 12: 0.6}
+    evaluations = []
+
+    def fake(evaluated: nn.Module, *_: object) -> SimpleNamespace:
+        steps = int(evaluated.get_buffer("1.num_batches_tracked"))
+        evaluations.append(steps)
+        return SimpleNamespace(means=lambda: (1.0, top1[steps]))
+
+    monkeypatch.setattr("headstart.training.training_loop.evaluate_network", fake)
+    chosen = recipe(snapshot_steps=3)
+    whole = network()
+    result = train_network(whole, chosen, task(), tmp_path / "whole", CPU, max_snapshots=2)
+    assert evaluations == list(top1)
+    assert [int(path.name.split("_")[1]) for path in result.snapshots] == [6, 12]
+    assert result.best == (0.6, 3.0)
+    assert [epoch.tune_top1 for epoch in result.curve] == [0.1, 0.3, 0.6]
+    assert count_forward_passes(task(), chosen, 3) == 3 * 3 * 64 + 6 * 40
+    # Killed in the step after a snapshot within the second epoch
+    with pytest.raises(Killed):
+        train_network(killed_at(7), chosen, task(), tmp_path / "killed", CPU, max_snapshots=2)
+    again = train_network(network(), chosen, task(), tmp_path / "killed", CPU, max_snapshots=2)
+    assert [path.name for path in again.snapshots] == [path.name for path in result.snapshots]
+    assert sorted(path.name for path in (tmp_path / "killed").glob("snapshot_*")) == sorted(
+        path.name for path in (tmp_path / "whole").glob("snapshot_*")
+    )
 
 
 def test_patience_ends_training_and_counts_over_a_kill(tmp_path):

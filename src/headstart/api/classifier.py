@@ -9,7 +9,6 @@ import numpy as np
 from pydantic import Field, ValidationError
 
 from headstart.api.extractor import (
-    DEFAULT_CACHE,
     ExtractedFeatures,
     Extractor,
     ExtractorSettings,
@@ -153,8 +152,7 @@ class Classifier:
             UserError: an image has no label, or one that the classifier doesn't know; or as
                 `predict`.
         """
-        if not 0 < confidence < 1:
-            raise UserError(f"confidence is {confidence}; give a number between 0 and 1")
+        check_confidence(confidence)
         features = self._labeled_features(images, labels)
         protocol, probabilities = self._probabilities(features)
         metrics = estimate_metrics(
@@ -197,7 +195,7 @@ class Classifier:
         examples = Examples(features.examples.ids, unlabeled, self.head.classes)
         logits = self.head.logits(replace(features, examples=examples))
         return protocol_probabilities(
-            Predictions(logits, features.views, examples, self.head.passes)
+            Predictions(logits, features.views, examples, self.head.passes, self.head.parameters)
         )
 
     def _probabilities(self, features: Features) -> tuple[str, np.ndarray]:
@@ -232,44 +230,50 @@ class Classifier:
         return match_classes(features, self.head.classes)
 
 
+def check_confidence(confidence: float) -> None:
+    """Raises UserError unless `confidence` is between 0 and 1."""
+    if not 0 < confidence < 1:
+        raise UserError(f"confidence is {confidence}; give a number between 0 and 1")
+
+
 def match_classes(features: Features, classes: list[ClassLabel]) -> Features:
     """The same features, with labels that index `classes`; some classes may have no images.
 
     Raises:
         UserError: one of their classes is not among `classes`.
     """
+    return replace(features, examples=match_examples(features.examples, classes))
+
+
+def match_examples(examples: Examples, classes: list[ClassLabel]) -> Examples:
+    """The same examples, with labels that index `classes`.
+
+    Raises:
+        UserError: one of their classes is not among `classes`.
+    """
     position = {label.id: index for index, label in enumerate(classes)}
-    own = features.examples.classes
-    for index in np.unique(features.examples.labels):
+    own = examples.classes
+    for index in np.unique(examples.labels):
         if own[index].id not in position:
             raise UserError(
                 f"there are images of '{own[index].name}', and none of that class were trained "
                 f"on; {did_you_mean(own[index].id, position)}"
             )
     table = np.array([position.get(label.id, UNLABELED) for label in own], np.int64)
-    examples = Examples(features.examples.ids, table[features.examples.labels], classes)
-    return replace(features, examples=examples)
+    return Examples(examples.ids, table[examples.labels], classes)
 
 
-def load(
-    folder: Path | str,
-    extractor: Extractor | None = None,
-    *,
-    device: Literal["auto", "cpu", "cuda"] = "auto",
-    cache: Path | str | None = DEFAULT_CACHE,
+def load_classifier(
+    folder: Path,
+    extractor: Extractor | None,
+    device: Literal["auto", "cpu", "cuda"],
+    cache: Path | str | None,
 ) -> Classifier:
-    """The classifier that `Classifier.save` wrote to `folder`.
-
-    Args:
-        folder: where it was saved.
-        extractor: the extractor that gives its features, where there is one already; for one of a
-            module of your own it has to be given.
-        device, cache: of the extractor that is made otherwise.
+    """The classifier that `Classifier.save` wrote to `folder`; arguments as of `headstart.load`.
 
     Raises:
         UserError: there is no classifier, it can't be read, or its extractor can't be had.
     """
-    folder = Path(folder)
     description, head = _read_classifier(folder)
     if extractor is None:
         if description.backbone is None:

@@ -1,10 +1,8 @@
 """Images to features: a frozen pretrained network, and the cache of all that it ever computed."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import numpy as np
@@ -18,13 +16,13 @@ from headstart.config.backbones import LayerChoice, Pooling
 from headstart.config.section import BatchSize, Channels, Device, Pixels, PositiveChannels
 from headstart.core.cache_folders import cache_root
 from headstart.core.errors import UserError, did_you_mean
+from headstart.data.resizing import shrink_to_square
+from headstart.extraction.cached_rows import CachedRows
 from headstart.extraction.extraction_stats import ExtractionStats
-from headstart.extraction.pipeline import fill_cache, open_caches, row_provenances
-from headstart.extraction.row_caches import RowCaches
 from headstart.extraction.row_extractor import RowExtractor
 from headstart.extraction.view_plan import SplitRequest, ViewPlan
 from headstart.runtime.runtimes import check_runtime, start_runtime
-from headstart.store.features import Features, merge_provenances
+from headstart.store.features import Features
 
 DEFAULT_CACHE = "default"
 
@@ -88,7 +86,7 @@ class Extractor:
     Images are cut to their central square, scaled to the side that the network takes, and
     normalized as its weights ask for.
 
-    name: of the network, in progress bars and messages. stats: what the last call computed.
+    name: of the network, in progress bars and messages.
     """
 
     def __init__(
@@ -172,12 +170,11 @@ class Extractor:
             self.entry = find_backbone(backbone, changes)
             loaded = load_backbone(self.entry)
         runtime = start_runtime(loaded, device, batch_size, precision)
-        self.row_extractor = RowExtractor(self.name, runtime, loaded.provenance, loaded.layers)
-        self.provenance = merge_provenances(row_provenances(self.row_extractor))
+        extractor = RowExtractor(self.name, runtime, loaded.provenance, loaded.layers)
+        self.rows = CachedRows(extractor, dtype)
+        self.provenance = self.rows.provenance
         self.side = loaded.preprocessing.input_size
         self.cache = cache
-        self.stats = ExtractionStats()
-        self._feature_cache: RowCaches | None = None
 
     def __call__(
         self,
@@ -205,16 +202,13 @@ class Extractor:
                 named; or the network gives features that are of no use.
         """
         inputs = gather_inputs(images, labels)
-        squares = SquareImages(inputs, self.side, self.name)
+        squares = SquareImages(inputs, lambda image: shrink_to_square(image, self.side), self.name)
         examples = inputs.examples()
         plan = ViewPlan(self.settings.ten_crop, augmented_views or 0)
         split = "val" if augmented_views is None else "train"
         request = SplitRequest(np.arange(len(inputs)), squares.digests, plan.views(split))
-        runtime = self.row_extractor.runtime
-        with self._open_cache() as cache:
-            self.stats = fill_cache(cache, runtime, squares, [request], self.name)
-            keys = request.rows(0, len(inputs))[1]  # [N, V]
-            values = cache.get(keys.ravel()).reshape(*keys.shape, self.width)
+        root = None if self.cache is None else cache_folder(self.cache)
+        values = self.rows(squares, request, root)
         return ExtractedFeatures(
             values=values,
             views=plan.names(split),
@@ -231,27 +225,17 @@ class Extractor:
     @property
     def width(self) -> int:
         """D, the length of a feature vector."""
-        return self.row_extractor.runtime.width
+        return self.rows.width
 
-    @contextmanager
-    def _open_cache(self) -> Iterator[RowCaches]:
-        """The cache, for this process alone to write to; a temporary one where nothing is kept."""
-        dtype = self.settings.dtype
-        if self.cache is None:
-            with (
-                TemporaryDirectory(prefix="headstart-") as folder,
-                open_caches(self.row_extractor, Path(folder), dtype) as cache,
-            ):
-                yield cache
-            return
-        root = cache_root() if self.cache == DEFAULT_CACHE else Path(self.cache)
-        with open_caches(self.row_extractor, root, dtype, earlier=self._feature_cache) as cache:
-            self._feature_cache = cache
-            try:
-                yield cache
-            except BaseException:
-                self._feature_cache = None  # it may not be what is on disk
-                raise
+    @property
+    def stats(self) -> ExtractionStats:
+        """What the last call computed."""
+        return self.rows.stats
+
+
+def cache_folder(cache: Path | str) -> Path:
+    """The folder of all caches that the argument `cache` means."""
+    return cache_root() if cache == DEFAULT_CACHE else Path(cache)
 
 
 def find_backbone(backbone: str | Backbone, changes: dict[str, Any]) -> Backbone:

@@ -1,5 +1,6 @@
 """Images as the squares that a network sees: read once where they fit the memory, never stored."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ from headstart.api.image_inputs import ImageInputs
 from headstart.core.errors import UserError
 from headstart.core.thread_map import thread_map
 from headstart.data.decoding import UnreadableImageError
-from headstart.data.resizing import pixel_digest, shrink_to_square
+from headstart.data.resizing import pixel_digest
 
 MEMORY_LIMIT = 1 << 30
 """Bytes of squares that are kept; the images beyond it are read twice."""
@@ -17,21 +18,25 @@ SHOWN_PROBLEMS = 20
 
 
 class SquareImages:
-    """N images, each cut to its central square and scaled down to at most `side` px.
-
-    Smaller images keep their size: the runtime enlarges them, as it does the pipeline's.
-    Indexed by positions, as extraction.pipeline.Pixels says.
+    """N images, each made a square; indexed by positions, as extraction.pipeline.Pixels says.
 
     digests: [N, 32] uint8, of the squares' pixels.
     """
 
-    def __init__(self, inputs: ImageInputs, side: int, description: str) -> None:
+    def __init__(
+        self,
+        inputs: ImageInputs,
+        make_square: Callable[[np.ndarray], np.ndarray],
+        description: str,
+    ) -> None:
         """Reads all images; `description` is the progress bar's.
+
+        make_square: from an image [H, W, 3] uint8 to the square [s, s, 3] uint8 that stands for it.
 
         Raises:
             UserError: some images can't be read: all of them are named.
         """
-        self.inputs, self.side = inputs, side
+        self.inputs, self.make_square = inputs, make_square
         self.digests = np.empty((len(inputs), 32), np.uint8)
         self.kept: dict[int, np.ndarray] = {}
         problems: list[str] = []
@@ -84,7 +89,7 @@ class SquareImages:
             return error
         except UserError as error:
             raise UserError(f"image {self.inputs.ids[position]}: {error}") from None
-        return shrink_to_square(pixels, self.side)
+        return self.make_square(pixels)
 
 
 def _digest(square: np.ndarray) -> np.ndarray:

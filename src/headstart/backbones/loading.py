@@ -18,6 +18,7 @@ import torch
 from safetensors import SafetensorError
 from timm.data.config import resolve_model_data_config
 from torch import nn
+from torch.nn import functional as F
 
 import headstart.backbones.raw_pixels  # noqa: F401  (registers an architecture)
 from headstart.backbones.layers import Layer, LayerOutputs, layer_widths, list_layers
@@ -54,6 +55,17 @@ class LoadedBackbone:
     preprocessing: Preprocessing
     provenance: dict[str, Any]
     layers: tuple[Layer, ...] = ()
+
+
+def resize_tensor(x: torch.Tensor, preprocessing: Preprocessing) -> torch.Tensor:
+    """Returns images [B, 3, s, s] at the network's input size: [B, 3, S, S] of the same dtype.
+
+    Antialiasing matters only for images that become smaller.
+    """
+    size = preprocessing.input_size
+    if x.shape[-1] == size:
+        return x
+    return F.interpolate(x, (size, size), mode=preprocessing.interpolation, antialias=True)
 
 
 def load_backbone(backbone: Backbone) -> LoadedBackbone:
@@ -153,7 +165,7 @@ def check_backbone(backbone: Backbone) -> int:
     Raises:
         UserError: as `load_backbone`; or the network doesn't take images of `input_size`.
     """
-    network = _create_on_meta(backbone)
+    network, size = build_on_meta(backbone)
     if backbone.weights_file:
         _matching_weights(backbone, backbone.weights_file, network)
     widest = 0
@@ -166,7 +178,6 @@ def check_backbone(backbone: Backbone) -> int:
     for module in network.modules():
         if not list(module.children()):
             module.register_forward_hook(measure)
-    size = _preprocessing(backbone, network).input_size
     if backbone.layers:
         network = LayerOutputs(network, backbone.layers, backbone.pooling or "avg")
     try:
@@ -192,9 +203,8 @@ def backbone_layers(backbone: Backbone) -> dict[str, tuple[int, ...]]:
     Raises:
         UserError: as `check_backbone`.
     """
-    network = _create_on_meta(backbone)
+    network, size = build_on_meta(backbone)
     try:
-        size = _preprocessing(backbone, network).input_size
         return list_layers(network, torch.zeros(1, 3, size, size, device="meta"))
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise UserError(
@@ -203,9 +213,15 @@ def backbone_layers(backbone: Backbone) -> dict[str, tuple[int, ...]]:
         ) from None
 
 
-def _create_on_meta(backbone: Backbone) -> nn.Module:
+def build_on_meta(backbone: Backbone) -> tuple[nn.Module, int]:
+    """Returns a backbone's network on torch's meta device, without weights, and its input size.
+
+    Raises:
+        UserError: the architecture doesn't take `model_args`.
+    """
     with torch.device("meta"):
-        return _create(backbone, pretrained=False).eval()
+        network = _create(backbone, pretrained=False).eval()
+    return network, _preprocessing(backbone, network).input_size
 
 
 def _create(backbone: Backbone, pretrained: bool) -> nn.Module:
@@ -242,6 +258,9 @@ def _matching_weights(
             f"give a .safetensors file or a timm checkpoint"
         ) from None
     expected = network.state_dict()
+    # Fine-tuned networks lack the counters of batches: their normalization is frozen.
+    counters = {key: t for key, t in expected.items() if key.endswith(".num_batches_tracked")}
+    tensors = counters | tensors
     # The classifier and the auxiliary one of Inception are no part of a feature extractor.
     classifiers = getattr(network, "pretrained_cfg", {}).get("classifier") or ()
     dropped = tuple(f"{name}." for name in (*_as_tuple(classifiers), "AuxLogits"))

@@ -6,6 +6,7 @@ from contextlib import chdir
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from headstart.cli.model_argument import add_device_arguments
 from headstart.cli.project_folder import find_project
 
 if TYPE_CHECKING:
@@ -64,19 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("float32", "bfloat16", "int8"),
         help="The precision that is computed in. Default: that of the zoo, else float32.",
     )
-    parser.add_argument(
-        "--batch-size",
-        type=_positive,
-        default=16,
-        metavar="N",
-        help="The number of images computed at once; 256 or more on a GPU. Default: %(default)s.",
-    )
-    parser.add_argument(
-        "--device",
-        choices=("auto", "cpu", "cuda"),
-        default="auto",
-        help="Where to compute; auto takes a GPU if there is one. Default: %(default)s.",
-    )
+    add_device_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> str:
@@ -178,9 +167,3 @@ def zoo_entry(name: str, project: Path | None) -> "tuple[str | Backbone, Precisi
             f"'{name}' is a concatenation; name one of its members: {', '.join(entry.concatenate)}"
         )
     return entry, entry.precision
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number of at least 1")
-    return int(text)

@@ -8,10 +8,10 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from headstart.cli import bundle, cache, check, classify, extract, layers
+from headstart.cli import bundle, cache, check, classify, export, extract, layers
 from headstart.core.errors import UserError
 
-COMMANDS = (check, classify, extract, layers, cache, bundle)
+COMMANDS = (check, classify, export, extract, layers, cache, bundle)
 
 DESCRIPTION = (
     "Transfer learning on cached features. The pipeline itself runs with `dvc repro`; these "

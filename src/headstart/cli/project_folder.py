@@ -1,4 +1,4 @@
-"""The project that a command works on: its folder, its paths and its trained runs."""
+"""The project that a command works on: its folder and its paths."""
 
 import argparse
 from collections.abc import Iterator
@@ -6,22 +6,16 @@ from contextlib import chdir, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headstart.core.errors import UserError, did_you_mean
+from headstart.core.errors import UserError
 
 if TYPE_CHECKING:
     from headstart.config import Params
 
 IMAGES = Path("data/images.h5")
 FEATURES = Path("data/features")
+TRAINED = Path("data/trained")
 MODELS = Path("data/models")
-PREDICTIONS = Path("data/predictions")
-ENSEMBLES = Path("data/ensembles")
 """Where the pipeline's outputs lie in a project's folder, as dvc.yaml has them."""
-
-RUN_HELP = (
-    "A run of the project, by its name (`bundled-linear`), or the path of its folder "
-    "(…/data/models/bundled-linear)."
-)
 
 
 def add_project_argument(parser: argparse.ArgumentParser) -> None:
@@ -70,30 +64,3 @@ def open_project(folder: Path) -> Iterator["Params"]:
 
     with chdir(folder):
         yield load_params()
-
-
-def find_run(run: str, project: Path | None) -> tuple[Path, str]:
-    """A run's project and its name.
-
-    run: a name, or the path of the run's folder. project: `--project`, for a name.
-
-    Raises:
-        UserError: there is no such project or run; says which names are near.
-    """
-    if "/" in run:
-        if project is not None:
-            raise UserError(f"{run} is a path, which says its project; leave out --project")
-        folder = Path(run).resolve()
-        root = find_project(folder)
-        if root is None or folder.parent != (root / MODELS).resolve():
-            raise UserError(f"{run} is not the folder of a run; give a path …/{MODELS}/<run>")
-        name = folder.name
-    else:
-        root, name = require_project(project), run
-    runs = {file.parent.name for file in (root / MODELS).glob("*/*.safetensors")}
-    if (root / ENSEMBLES / name).is_dir():
-        raise UserError(f"'{name}' is an ensemble; name one of the runs that it consists of")
-    if name not in runs:
-        near = did_you_mean(name, runs) if runs else "there is none yet; `dvc repro` trains some"
-        raise UserError(f"{root} has no trained run '{name}'; {near}")
-    return root, name

@@ -1,6 +1,6 @@
-"""Sections of evaluate, learning_curve, ensemble and tsne."""
+"""Sections of evaluate, learning_curve, ensemble, tsne and report."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, PositiveInt, model_validator
 
@@ -55,10 +55,25 @@ class Ensemble(Section):
 
 
 class TSNE(Section):
-    """classes: ids or names of the classes to draw; an empty list means all."""
+    """classes: ids or names of the classes to draw; an empty list means all.
 
-    split: Literal["train", "tune", "val"]
+    images_per_class: of each of the splits, at most.
+    """
+
+    renamed: ClassVar[dict[str, str]] = {"split": "splits"}
+
+    splits: Annotated[list[Literal["train", "tune", "val"]], Field(min_length=1)]
     classes: list[str]
     images_per_class: PositiveInt
     perplexity: Annotated[float, Field(gt=1)]
     seed: Seed
+
+
+class Report(Section):
+    """max_images: val images that the page shows; of more it shows a random sample.
+
+    attribution: whether it shows where a run looked at the images that it gets wrong.
+    """
+
+    attribution: bool
+    max_images: Annotated[PositiveInt, at_most(100_000, "no browser opens a larger page")]

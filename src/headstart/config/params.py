@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from headstart.config.backbones import (
     Backbone,
@@ -13,7 +13,14 @@ from headstart.config.backbones import (
     Extract,
     ZooEntry,
 )
-from headstart.config.evaluation import TSNE, Ensemble, EnsembleRecipe, Evaluate, LearningCurve
+from headstart.config.evaluation import (
+    TSNE,
+    Ensemble,
+    EnsembleRecipe,
+    Evaluate,
+    LearningCurve,
+    Report,
+)
 from headstart.config.heads import (
     Head,
     TrainHead,
@@ -25,6 +32,8 @@ from headstart.config.training import (
     Finetune,
     Network,
     Recipe,
+    Sheets,
+    Study,
     TrainScratch,
 )
 from headstart.config.validation import load_as
@@ -46,6 +55,7 @@ class Params(Section):
     train_head: TrainHead
     recipes: dict[Alias, Recipe]
     networks: dict[Alias, Network]
+    studies: dict[Alias, Study] = Field(default={})
     train_scratch: TrainScratch
     finetune: Finetune
     ensembles: dict[Alias, EnsembleRecipe]
@@ -53,14 +63,19 @@ class Params(Section):
     evaluate: Evaluate
     learning_curve: LearningCurve
     tsne: TSNE
+    report: Report
+    sheets: Sheets
     localize: Localize
 
     @model_validator(mode="after")
     def _sections_fit_each_other(self) -> Self:
         # The other checks look up aliases, which must exist.
         problems = list(self._unknown_aliases()) or [
+            *self._runs_that_studies_misname(),
             *self._views_that_are_not_extracted(),
             *self._runs_that_finetuning_lacks(),
+            *self._backbones_that_finetuning_cannot_train(),
+            *self._images_that_finetuning_cannot_mix(),
             *self._features_that_localizers_lack(),
             *self._runs_that_ensembles_lack(),
             *self._snapshots_that_ensembles_lack(),
@@ -83,6 +98,7 @@ class Params(Section):
             ("finetune.backbones", self.finetune.backbones, self.whole_backbones, WHOLE),
             ("finetune.head", [self.finetune.head], self.heads, "heads"),
             ("finetune.recipe", [self.finetune.recipe], self.recipes, "recipes"),
+            ("sheets.recipe", [self.sheets.recipe], self.recipes, "recipes"),
             *(
                 (f"networks.{alias}.{key}", [chosen], table, name)
                 for alias, network in self.networks.items()
@@ -122,6 +138,33 @@ class Params(Section):
                         f"finetune.{key}: '{alias}' is not in {section}, which fine-tuning goes on "
                         f"from; name it there too, or set finetune.backbones to []"
                     )
+
+    def _backbones_that_finetuning_cannot_train(self) -> Iterator[str]:
+        for alias in self.finetune.backbones:
+            if self.single_backbones[alias].architecture == "pixels":
+                yield f"finetune.backbones: '{alias}' has no weights to train; remove it"
+
+    def _images_that_finetuning_cannot_mix(self) -> Iterator[str]:
+        recipe = self.recipes[self.finetune.recipe]
+        if self.finetune.has_trunk and (recipe.mixup or recipe.cutmix):
+            yield (
+                f"finetune.recipe: '{self.finetune.recipe}' mixes images, which training a part of "
+                f"the network doesn't see; set its mixup and cutmix to 0"
+            )
+
+    def _runs_that_studies_misname(self) -> Iterator[str]:
+        known = {
+            *self.networks,
+            *(f"{backbone}-{head}" for backbone in self.zoo for head in self.heads),
+            *(f"{backbone}-finetune" for backbone in self.single_backbones),
+        }
+        for name, runs in self.studies.items():
+            for run in runs:
+                if run not in known:
+                    near = did_you_mean(run, known)
+                    yield f"studies.{name}: no run can be called '{run}'; {near}"
+            if len(set(runs)) < len(runs):
+                yield f"studies.{name}: a run stands there twice; name each once"
 
     def _features_that_localizers_lack(self) -> Iterator[str]:
         for alias in self.localize.backbones:
@@ -175,7 +218,7 @@ class Params(Section):
 
     @property
     def whole_backbones(self) -> dict[str, Backbone]:
-        """The zoo's entries whose features are the network's own output, which training and boxes need."""
+        """The zoo's entries without layers, whose features are the network's own output."""
         return {a: entry for a, entry in self.single_backbones.items() if not entry.layers}
 
     @property
@@ -193,6 +236,15 @@ class Params(Section):
             else {member: single[member] for member in sorted(entry.concatenate)}
             for alias, entry in self.zoo.items()
         }
+
+    @property
+    def active_studies(self) -> dict[str, list[str]]:
+        """The active runs of each study that has at least two of them."""
+        active = {
+            study: [run for run in runs if run in self.single_runs]
+            for study, runs in self.studies.items()
+        }
+        return {study: runs for study, runs in active.items() if len(runs) > 1}
 
     @property
     def learning_curves(self) -> list[str]:

@@ -1,8 +1,8 @@
-"""A function mapped over many items by a pool of threads, with a progress bar."""
+"""Work in threads: a function mapped over many items, and items prepared ahead of their use."""
 
 import os
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -41,3 +41,13 @@ def thread_map(
                 bar.update()
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def prefetch(items: Iterator[Item]) -> Iterator[Item]:
+    """Yields the same items; each is prepared in a thread while the one before it is in use."""
+    end = object()
+    with ThreadPoolExecutor(1) as thread:
+        upcoming = thread.submit(next, items, end)
+        while (item := upcoming.result()) is not end:
+            upcoming = thread.submit(next, items, end)
+            yield item  # pyright: ignore[reportReturnType]

@@ -65,7 +65,7 @@ def average_members(members: Sequence[Predictions], how: Average) -> Predictions
 
     how: "probabilities" is Milani's eq. 2; the logits that are returned are then the logarithms of
     the averaged probabilities, so their softmax is those probabilities. "logits" averages scores,
-    as Inan does. The passes are the sum of the members'.
+    as Inan does. The passes and parameters are the sums of the members'.
     """
     if how == "probabilities":
         mean = average_probabilities(member.logits for member in members)
@@ -73,7 +73,10 @@ def average_members(members: Sequence[Predictions], how: Average) -> Predictions
     else:
         logits = np.mean([member.logits for member in members], axis=0, dtype=np.float64)
     passes = sum(member.passes for member in members)
-    return replace(members[0], logits=logits.astype(np.float32), passes=passes)
+    parameters = sum(member.parameters for member in members)
+    return replace(
+        members[0], logits=logits.astype(np.float32), passes=passes, parameters=parameters
+    )
 
 
 class _Votes:

@@ -29,6 +29,7 @@ from headstart.store.examples import UNLABELED
 from headstart.store.predictions import Predictions, load_predictions
 from headstart.store.reliability_bins import ReliabilityBins
 from headstart.store.run_metrics import RunMetrics, primary_protocol
+from headstart.store.top_classes import TopClasses
 from headstart.store.views import TEN_CROP, WHOLE
 
 TEN_CROP_NAMES = [view.name for view in TEN_CROP]
@@ -80,7 +81,7 @@ def evaluate_run(
 
     val, and test if it is labeled, have every metric, and [low, high] at `confidence` as
     `<metric>_interval`. tune has the two metrics that choices rest on: top1 and nll.
-    passes: as in Predictions.
+    passes, parameters: as in Predictions.
     """
     metrics: RunMetrics = {}
     for split in ("val", "test"):
@@ -96,6 +97,7 @@ def evaluate_run(
         for protocol, p in protocol_probabilities(splits["tune"]).items()
     }
     metrics["passes"] = splits["val"].passes
+    metrics["parameters"] = splits["val"].parameters
     return metrics
 
 
@@ -107,7 +109,7 @@ def calibrate_run(
     temperature: fitted on tune. before, after: nll, brier and ece on val without and with it; it
     leaves top-1 as it is. sets: conformal sets for `coverage`, calibrated on tune without the
     temperature; how often they contain the label on val and their mean size, with intervals at
-    `confidence`.
+    `confidence`. sets.threshold: as `metrics.calibration.conformal_threshold`.
     """
     tune, val = splits["tune"], splits["val"]
     on_val = protocol_probabilities(val)
@@ -135,6 +137,7 @@ def calibrate_run(
             },
             "sets": {
                 "stated_coverage": coverage,
+                "threshold": threshold,
                 **_round_estimates(dict(zip(("coverage", "size"), estimates, strict=True))),
             },
         }
@@ -154,7 +157,8 @@ def _round_estimates(estimates: dict[str, Estimate]) -> dict[str, Any]:
 def write_per_class(path: Path, val: Predictions, confidence: float) -> None:
     """One row per class, the worst first, under the primary protocol.
 
-    Of each class: n, top-1 with Wilson's interval, and the class that it is most often taken for.
+    Of each class: n, top-1 with Wilson's interval, the class that it is most often taken for, and
+    the number of distinct classes that it is taken for (Milani, section 4.3).
     """
     protocols = protocol_probabilities(val)
     counts = per_class(protocols[primary_protocol(protocols)], val.examples.labels)
@@ -163,16 +167,19 @@ def write_per_class(path: Path, val: Predictions, confidence: float) -> None:
     share = np.divide(counts.hits, counts.n, out=np.ones(len(classes)), where=counts.n > 0)
     with tsv_writer(path) as table:
         table.writerow(
-            ["id", "name", "n", "top1", "low", "high", "confused_with", "confused_name", "times"]
+            [
+                *("id", "name", "n", "top1", "low", "high", "confused_with", "confused_name"),
+                *("times", "distinct_wrong_classes"),
+            ]
         )
         for c in np.argsort(share, kind="stable"):
             row: list[Any] = [classes[c].id, classes[c].name, counts.n[c]]
             row += [f"{x:.4f}" for x in (share[c], lows[c], highs[c])] if counts.n[c] else [""] * 3
             if counts.confused_n[c]:
                 other = classes[counts.confused[c]]
-                row += [other.id, other.name, counts.confused_n[c]]
+                row += [other.id, other.name, counts.confused_n[c], counts.wrong_classes[c]]
             else:
-                row += ["", "", 0]
+                row += ["", "", 0, 0]
             table.writerow(row)
 
 
@@ -219,6 +226,22 @@ def predict_classes(predictions: Predictions) -> dict[str, np.ndarray]:
         protocol: probabilities.argmax(1)
         for protocol, probabilities in protocol_probabilities(predictions).items()
     }
+
+
+def top_classes(val: Predictions, calibrated: dict[str, Any], count: int = 5) -> TopClasses:
+    """The `count` likeliest classes of each image of val, under the primary protocol.
+
+    calibrated: what `calibrate_run` returned; its temperature gives the probabilities.
+    """
+    protocols = protocol_probabilities(val)
+    protocol = primary_protocol(protocols)
+    # Ranked before the temperature: it keeps the order, but rounding might break it.
+    order = np.argsort(-protocols[protocol], axis=1, kind="stable")[:, :count]
+    scaled = apply_temperature(protocols[protocol], calibrated[protocol]["temperature"])
+    names = np.array([label.id for label in val.examples.classes])
+    labels = [val.examples.classes[label].id for label in val.examples.labels]
+    probabilities = np.take_along_axis(scaled, order, axis=1)
+    return TopClasses(val.examples.ids, labels, names[order], probabilities)
 
 
 def write_challenge(path: Path, test: Predictions) -> None:

@@ -9,7 +9,7 @@ from sklearn.manifold import TSNE
 from headstart.core.errors import UserError
 from headstart.store.class_lookup import find_classes
 from headstart.store.embeddings import Embedding
-from headstart.store.examples import UNLABELED
+from headstart.store.examples import UNLABELED, ClassLabel
 from headstart.store.features import Features
 from headstart.store.views import WHOLE
 
@@ -42,22 +42,29 @@ def embed_tsne(values: np.ndarray, perplexity: float, seed: int) -> np.ndarray:
 
 
 def project_features(
-    features: Features, names: Sequence[str], images_per_class: int, perplexity: float, seed: int
+    splits: Sequence[Features],
+    names: Sequence[str],
+    images_per_class: int,
+    perplexity: float,
+    seed: int,
 ) -> Embedding:
-    """The whole views of some images of each class in the plane.
+    """The whole views of some images of each class of each of `splits` in one plane.
 
     names: of the classes, as in `find_classes`.
 
     Raises:
         UserError: a class is unknown or ambiguous, or the perplexity is too high.
     """
-    labels = features.examples.labels
-    assert UNLABELED not in labels
-    classes = features.examples.classes
-    rows = select_images(labels, find_classes(names, classes, "tsne.classes"), images_per_class)
-    whole = features.values[rows, features.views.index(WHOLE.name)]
-    return Embedding(
-        [features.examples.ids[row] for row in rows],
-        [classes[label] for label in labels[rows]],
-        embed_tsne(whole, perplexity, seed),
-    )
+    classes = splits[0].examples.classes
+    positions = find_classes(names, classes, "tsne.classes")
+    ids: list[str] = []
+    labels: list[ClassLabel] = []
+    values = []
+    for features in splits:
+        of = features.examples
+        assert UNLABELED not in of.labels
+        rows = select_images(of.labels, positions, images_per_class)
+        ids += [of.ids[row] for row in rows]
+        labels += [classes[label] for label in of.labels[rows]]
+        values.append(features.values[rows, features.views.index(WHOLE.name)])
+    return Embedding(ids, labels, embed_tsne(np.concatenate(values), perplexity, seed))

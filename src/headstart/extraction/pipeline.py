@@ -12,10 +12,9 @@ them, and all of them read and write the same cache.
 import time
 from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import numpy as np
 from tqdm import tqdm
@@ -23,16 +22,17 @@ from tqdm import tqdm
 from headstart.core.cache_folders import ROWS, cache_name, cache_root
 from headstart.core.errors import UserError
 from headstart.core.hdf5_files import create_hdf5, write_json
+from headstart.core.thread_map import prefetch
 from headstart.extraction.collapse_check import CollapseDetector, check_finite
 from headstart.extraction.extraction_stats import ExtractionStats
 from headstart.extraction.feature_cache import FeatureCache, reserve_cache
 from headstart.extraction.process_shards import SINGLE_PROCESS, Shard
 from headstart.extraction.row_caches import RowCaches
 from headstart.extraction.row_extractor import RowExtractor
-from headstart.extraction.view_plan import SplitRequest, ViewPlan, WorkQueue
+from headstart.extraction.view_plan import SplitRequest, ViewPlan, WorkQueue, requests_by_split
 from headstart.extraction.view_rendering import render_view
 from headstart.runtime.runtimes import Future, Runtime, extract_array, pad_batch
-from headstart.store.examples import SPLITS, Examples, write_examples
+from headstart.store.examples import Examples, write_examples
 from headstart.store.features import merge_provenances
 from headstart.store.images import Images
 from headstart.store.views import CORNER_SIDE
@@ -43,7 +43,10 @@ features;
 rows of older versions are then not used."""
 
 PART_ROWS = 1024
-"""Rows in a part of the cache; a killed run loses at most so many."""
+"""Most rows in a part of the cache; a killed run loses at most so many."""
+
+PART_BYTES = 64_000_000
+"""Most bytes in a part of the cache, unless one row is larger: parts are assembled in memory."""
 
 TOLERANCES = {"float32": 1e-2, "bfloat16": 1e-2, "int8": 1e-2}
 """Largest relative error between a recomputed and a cached row, by precision. Storing rows as
@@ -52,8 +55,6 @@ alone causes less than 1e-3."""
 
 NETWORK_RATE_BATCHES = 50
 """Least number of batches in a run for which the network alone is timed, with two more batches."""
-
-T = TypeVar("T")
 
 
 class Pixels(Protocol):
@@ -84,11 +85,7 @@ def extract_features(
         UserError: a feature doesn't fit `dtype`; features have collapsed; two members are the same
             backbone.
     """
-    splits = {
-        split: SplitRequest(rows, images.digests[rows], plan.views(split))
-        for split in SPLITS
-        if len(rows := images.rows(split))
-    }
+    splits = requests_by_split(images, plan)
     caches: list[RowCaches] = []
     provenances: list[dict[str, Any]] = []
     counts: list[ExtractionStats] = []
@@ -213,10 +210,11 @@ def fill_cache(
         pending_keys.clear()
         pending_rows.clear()
 
+    part_rows = max(1, min(PART_ROWS, PART_BYTES // cache.record.itemsize))
     collapse = CollapseDetector(label)
     quiet = len(todo) == 0 or share.rank > 0
     with tqdm(total=len(todo), desc=label, unit="row", disable=quiet, delay=1, leave=None) as bar:
-        batches = _prefetch(_batches(todo, pixels, splits, runtime.batch_size, counts))
+        batches = prefetch(_batches(todo, pixels, splits, runtime.batch_size, counts))
         for keys, batch, future in _submit_batches(runtime, batches, counts):
             with counts.timed("computing"):
                 rows = future()[: len(keys)]
@@ -226,7 +224,7 @@ def fill_cache(
             pending_keys.extend(keys)
             counts.computed += len(keys)
             bar.update(len(keys))
-            if len(pending_keys) >= PART_ROWS:
+            if len(pending_keys) >= part_rows:
                 write()
         if pending_keys:
             write()
@@ -382,13 +380,3 @@ def _check(
         )
         largest_error = max(largest_error, float(error.max()))
     return sum(len(keys) for keys, _ in batches.values()), largest_error
-
-
-def _prefetch(items: Iterator[T]) -> Iterator[T]:
-    """Yields the same items; each is prepared in a thread while the one before it is in use."""
-    end = object()
-    with ThreadPoolExecutor(1) as thread:
-        upcoming = thread.submit(next, items, end)
-        while (item := upcoming.result()) is not end:
-            upcoming = thread.submit(next, items, end)
-            yield item  # pyright: ignore[reportReturnType]

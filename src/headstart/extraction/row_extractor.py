@@ -4,6 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from math import inf
 from typing import Any, NamedTuple
 
+import numpy as np
+
+from headstart.backbones.first_layer_filters import NO_FILTERS, first_layer_filters
 from headstart.backbones.layers import Layer
 from headstart.backbones.loading import check_backbone, load_backbone
 from headstart.config import Backbone, Extract
@@ -18,7 +21,7 @@ class RowExtractor(NamedTuple):
 
     name: of its progress bar. provenance, layers: as `backbones.loading.LoadedBackbone` describes
     them. alongside: how many of the last layers are computed for other backbones' caches and are
-    not among this one's features.
+    not among this one's features. filters: as `first_layer_filters` returns them.
     """
 
     name: str
@@ -26,6 +29,7 @@ class RowExtractor(NamedTuple):
     provenance: dict[str, Any]
     layers: tuple[Layer, ...] = ()
     alongside: int = 0
+    filters: np.ndarray = NO_FILTERS
 
 
 BYTES = {"float32": 4, "bfloat16": 2, "int8": 1}
@@ -68,8 +72,10 @@ def load_row_extractor(
         layers = [*(backbone.layers or []), *alongside]
         backbone = _with_layers(backbone, layers)
     loaded = load_backbone(backbone)
+    # Before the network is started, because a runtime may take it apart.
+    filters = first_layer_filters(loaded.network)
     started = start_runtime(loaded, asked.device, asked.batch_size, backbone.precision)
-    return RowExtractor(name, started, loaded.provenance, loaded.layers, len(alongside))
+    return RowExtractor(name, started, loaded.provenance, loaded.layers, len(alongside), filters)
 
 
 def layers_alongside(backbone: Backbone, others: Iterable[Backbone]) -> list[str]:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from headstart.extraction.feature_cache import row_key
+from headstart.store.examples import SPLITS, Split
+from headstart.store.images import Images
 from headstart.store.views import TEN_CROP, WHOLE, View, random_view
 
 BLOCK = 256
@@ -62,6 +64,15 @@ class SplitRequest:
         """Yields the start and stop of each block of at most BLOCK images."""
         for start in range(0, len(self.positions), BLOCK):
             yield start, min(start + BLOCK, len(self.positions))
+
+
+def requests_by_split(images: Images, plan: ViewPlan) -> dict[Split, SplitRequest]:
+    """Returns the rows of every split that has images."""
+    return {
+        split: SplitRequest(rows, images.digests[rows], plan.views(split))
+        for split in SPLITS
+        if len(rows := images.rows(split))
+    }
 
 
 class WorkQueue:

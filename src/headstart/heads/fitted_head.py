@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 
 from headstart.core.atomic_files import atomic_path
 from headstart.core.errors import UserError
-from headstart.heads.head_models import MODELS, Model
+from headstart.heads.head_models import MODELS, Model, NearestNeighbors
 from headstart.store.examples import ClassLabel
 from headstart.store.features import Features
 
@@ -84,6 +84,13 @@ class FittedHead:
     classes: list[ClassLabel]
     provenance: dict[str, Any]
     passes: int
+
+    @property
+    def parameters(self) -> int:
+        """The number of parameters that were trained; nearest neighbors have none."""
+        if isinstance(self.model, NearestNeighbors):
+            return 0
+        return sum(tensor.size for tensor in self.model.tensors().values())
 
     def logits(self, features: Features) -> np.ndarray:
         """Returns the logits [N, V, C] float32 of features [N, V, D].

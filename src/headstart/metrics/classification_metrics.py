@@ -198,12 +198,14 @@ class PerClass(NamedTuple):
 
     n: the number of images. hits: those classified correctly. confused: the class predicted most
     often for the others, or -1 if there are none. confused_n: how often it is predicted.
+    wrong_classes: the number of distinct classes predicted for the others.
     """
 
     n: np.ndarray
     hits: np.ndarray
     confused: np.ndarray
     confused_n: np.ndarray
+    wrong_classes: np.ndarray
 
 
 def confusion_matrix(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -224,4 +226,5 @@ def per_class(probabilities: np.ndarray, labels: np.ndarray) -> PerClass:
     n = confusion.sum(1)
     np.fill_diagonal(confusion, 0)
     confused_n = confusion.max(1)
-    return PerClass(n, hits, np.where(confused_n > 0, confusion.argmax(1), -1), confused_n)
+    confused = np.where(confused_n > 0, confusion.argmax(1), -1)
+    return PerClass(n, hits, confused, confused_n, np.count_nonzero(confusion, axis=1))

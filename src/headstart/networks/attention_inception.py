@@ -17,7 +17,8 @@ The paper's four results (figure 12) are variants of it:
     "No Attention", 48.0 %        without the mask and the last reduction
     "Attn-Simple", 46.7 %         without the last reduction
     "Attn-Reduction", 32.7 %      the full model
-    "No Attention Extra", 48.2 %  "No Attention" with two affine layers at the end (section 5.4)
+    "No Attention Extra", 48.2 %  "No Attention" with two affine layers at the end, and dropout that
+                                  changes while training (section 5.4; recipe `edirisooriya_extra`)
 
 Departures from the paper
     - The sizes determine that reductions are unpadded, and how many filters their two convolutional
@@ -31,6 +32,17 @@ Departures from the paper
       both, section 5 only the reduction.
     - The hidden width of the two-layer classifier is not given. Here it is 512, with ReLU, and
       dropout before each of the two layers ("the classification layer inputs").
+    - How the "dropout probabilities" were modified "as training progressed" isn't said. The recipe
+      `edirisooriya_extra` lets them fall linearly from the paper's 0.4 to zero (annealed dropout,
+      Rennie et al. 2014).
+    - The mean that is subtracted from pixels is that of the training images, one number for each
+      channel; the paper says "of the test images". Pixels are in [0, 1]; the paper doesn't say
+      whether they were in [0, 255]. The scale matters, because the trunk's identity path and the
+      reductions' pooling have no batch normalization before them.
+    - "Decayed at a rate of 0.96 every 1000 iterations" is read as a staircase.
+    - Weights start as torch initializes them; the paper doesn't say how.
+    - A fifth of the training images (`prepare.tune_fraction`) is held out as tune, which chooses
+      the epoch. The paper trains on all and reports val.
 """
 
 from collections import OrderedDict

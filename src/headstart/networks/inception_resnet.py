@@ -16,6 +16,17 @@ Departures from the paper
     - The stem's first convolution has stride 1 and all are padded, so images of 56 px become maps
       of 14 px for modules A and 7 px for modules B. The strides of Inception-ResNet-v2, whose maps
       have 35 and 17 px, would reduce so small an image to nothing.
+    - The recipe `tailored_rmsprop` has the paper's RMSProp, as TensorFlow 1 computes it. Weight
+      decay (2e-4) and initialization (variance scaling) are those that the paper found best for its
+      ResNet; for this network it gives neither. Batch size and number of epochs are ours.
+    - The augmentation's translation and rotation are "random" in the paper; ours go up to a tenth
+      of the side and 15 degrees. Each is applied to an image with probability 0.5 ("in a random
+      fashion"). The contrast factor is drawn for each image; the paper says "at every batch".
+      Contrast scales the distance from each channel's mean.
+    - Pixels are normalized by mean and standard deviation of the training images; the paper doesn't
+      say how.
+    - A fifth of the training images (`prepare.tune_fraction`) is held out as tune, which chooses
+      the epoch and when the rate falls. The paper trains on all and watches val.
 """
 
 import torch

@@ -8,10 +8,21 @@ Departures from the paper
     - The paper's text doesn't describe figure 3(b), the architecture. Grids of 32, 16 and 8 px are
       the nearest to Inception-v3's 35, 17 and 8, so the stem halves the image once.
     - Number of layers ("shallower"): the stem has 3 convolutions (Inception-v3: 6), and there are
-      2, 2 and 1 layers of types 1, 2 and 3 (Inception-v3: 3, 4 and 2), still one type per grid.
+      2, 2 and 1 layers of types 1, 2 and 3, still one type per grid. Inception-v3 has 3, 4 and 2
+      of them, and two reductions; the paper counts "a total of 12" where these are 11.
     - Number of filters ("narrower"): half of Inception-v3's in every branch.
     - Both reductions are the "inception dim" layer of figure 4(d). Inception-v3's second reduction
       differs from its first, but the paper names a single design.
+    - The ranges of brightness and contrast in the recipe `milani_regularized` ("randomly adjusted")
+      are those of TensorFlow's own preprocessing for Inception: at most 32 / 255, and 0.5 to 1.5.
+      They are drawn for each image.
+    - The weight decay of 0.08 is an L2 term in Adam, whose gradient is 0.08 w. The paper doesn't
+      say how its own entered the loss; with TensorFlow's `l2_loss` the gradient would be the same.
+    - Weights start as torch initializes them; pixels are normalized by mean and standard deviation
+      of the training images. The paper says nothing of either.
+    - A fifth of the training images (`prepare.tune_fraction`) is held out as tune, which chooses
+      the epoch, the snapshots and their number. The paper trains on all and chooses on val. It
+      saves weights "after some number of training steps"; here after every 200 (`snapshot_steps`).
 """
 
 import torch

@@ -14,33 +14,60 @@ Departures from the paper
       normalization. The paper gives neither the length of that phase nor the optimizers of both
       phases; the recipes `inan_first`, which ends when tune accuracy stops rising, and `inan` are
       ours.
-    - A sequence is 64 consecutive channels in order; the paper doesn't say how they are grouped.
+    - A sequence is consecutive channels in order; the paper doesn't say how they are grouped. It
+      says that sequences of length 128 and LSTMs on earlier layers "gave similar performances", but
+      not which layers; `sequence_length` and `layers` choose them, and `resnet_lstm_earlier` in
+      params.yaml adds conv3.
+    - Learning rates, batch size, mirroring, and training with Adam are ours; the paper gives none.
+    - A fifth of the training images (`prepare.tune_fraction`) is held out as tune, which chooses
+      the epoch and ends the first phase. The paper trains on all and watches val.
     - Input sizes other than 224 px (the hidden sizes follow from the input size) and dropout, which
       is off by default, are our additions.
 """
 
+from collections.abc import Sequence
 from typing import Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-SEQUENCE_LENGTH = 64
-"""Number of channels per sequence."""
+CHANNELS = {2: 64, 3: 128, 4: 256, 5: 512}
+"""Number of channels of conv2 to conv5; convN is 2**N times smaller than the image."""
 
 
 class ResNetLSTM(nn.Module):
     """[B, 3, side, side] float -> logits [B, num_classes].
 
-    side: input size in px, a multiple of 32.
+    side: input size in px, a multiple of 32. sequence_length: channels per sequence. layers: those
+    that LSTMs read, 2 to 5 for conv2 to conv5. The parameters of an LSTM grow with the fourth power
+    of its maps' side: 4.9 M on conv3 at 224 px, 79 M on conv2.
+
+    Raises:
+        ValueError: there is no such layer, or it can't be split into sequences of that length.
     """
 
-    def __init__(self, num_classes: int, dropout: float = 0.0, side: int = 224):
+    def __init__(
+        self,
+        num_classes: int,
+        dropout: float = 0.0,
+        side: int = 224,
+        sequence_length: int = 64,
+        layers: Sequence[int] = (4, 5),
+    ):
         super().__init__()
+        for layer in layers:
+            if layer not in CHANNELS or CHANNELS[layer] % sequence_length:
+                raise ValueError(
+                    f"layer {layer} can't be split into sequences of {sequence_length} channels; "
+                    f"the layers' channels are {CHANNELS}"
+                )
         self.trunk = ResNet18Trunk()
-        maps = [(256, (side // 16) ** 2), (512, (side // 32) ** 2)]  # channels, pixels
+        self.layers, self.sequence_length = tuple(layers), sequence_length
         hidden_sizes = [
-            pixels for channels, pixels in maps for _ in range(channels // SEQUENCE_LENGTH)
+            (side // 2**layer) ** 2
+            for layer in layers
+            for _ in range(CHANNELS[layer] // sequence_length)
         ]
         self.lstms = nn.ModuleList(nn.LSTM(size, size, batch_first=True) for size in hidden_sizes)
         self.dropout = nn.Dropout(dropout)
@@ -54,11 +81,12 @@ class ResNetLSTM(nn.Module):
         return self
 
     def forward(self, images: Tensor) -> Tensor:
-        conv4, conv5 = self.trunk(images)  # [B, 256, 14, 14], [B, 512, 7, 7]
-        # 4 of [B, 64, 196], then 8 of [B, 64, 49]
+        maps = self.trunk(images)
+        # By default 4 of [B, 64, 196] from conv4, then 8 of [B, 64, 49] from conv5
         sequences = [
-            *conv4.flatten(2).split(SEQUENCE_LENGTH, dim=1),
-            *conv5.flatten(2).split(SEQUENCE_LENGTH, dim=1),
+            sequence
+            for layer in self.layers
+            for sequence in maps[layer - 2].flatten(2).split(self.sequence_length, dim=1)
         ]
         last_hidden = [
             lstm(sequence)[1][0][0] for lstm, sequence in zip(self.lstms, sequences, strict=True)
@@ -67,7 +95,7 @@ class ResNetLSTM(nn.Module):
 
 
 class ResNet18Trunk(nn.Module):
-    """[B, 3, H, W] -> conv4 [B, 256, H/16, W/16] and conv5 [B, 512, H/32, W/32]."""
+    """[B, 3, H, W] -> the maps of conv2 to conv5, [B, 64, H/4, W/4] to [B, 512, H/32, W/32]."""
 
     def __init__(self):
         super().__init__()
@@ -79,10 +107,11 @@ class ResNet18Trunk(nn.Module):
         self.layer3 = nn.Sequential(BasicBlock(128, 256, 2), BasicBlock(256, 256, 1))
         self.layer4 = nn.Sequential(BasicBlock(256, 512, 2), BasicBlock(512, 512, 1))
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        x = self.maxpool(F.relu(self.bn1(self.conv1(images))))
-        conv4 = self.layer3(self.layer2(self.layer1(x)))
-        return conv4, self.layer4(conv4)
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        conv2 = self.layer1(self.maxpool(F.relu(self.bn1(self.conv1(images)))))
+        conv3 = self.layer2(conv2)
+        conv4 = self.layer3(conv3)
+        return conv2, conv3, conv4, self.layer4(conv4)
 
 
 class BasicBlock(nn.Module):

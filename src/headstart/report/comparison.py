@@ -11,7 +11,10 @@ from headstart.store.run_metrics import RunMetrics, primary_protocol, summarize_
 Results = dict[str, RunMetrics]
 """The metrics of each run, by its name."""
 
-COLUMNS = ("run", "top-1, one view", "top-1, ten crops", "NLL", "ECE", "n", "passes")
+COLUMNS = (
+    *("run", "top-1, one view", "top-1, ten crops", "top-5", "NLL", "ECE", "n", "passes"),
+    "trained parameters",
+)
 
 
 def best_run(results: Results) -> str:
@@ -46,10 +49,12 @@ def comparison_table(results: Results) -> str:
                 f"**{run}**" if run == chosen else run,
                 _percent(val, "whole"),
                 _percent(val, "ten_crop"),
+                f"{100 * stated['top5']:.1f} %",
                 f"{stated['nll']:.3f}",
                 f"{stated['ece']:.3f}",
                 str(val["n"]),
                 thousands(results[run]["passes"]),
+                thousands(results[run]["parameters"]),
             )
         )
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -95,10 +100,12 @@ def comparison_report(
     return (
         "# Comparison of the active runs\n\n"
         f"{comparison_table(results)}\n\n"
-        f"On val, with {confidence:.0%} bootstrap intervals; NLL and ECE are those of ten crops "
-        "where there are ten, else of one view. Passes: what training cost, in images through the "
-        "run's network; an epoch counts a training image three times (backward is twice forward's "
-        "work) and an image of tune once, a head's training each cached feature once.\n"
+        f"On val, with {confidence:.0%} bootstrap intervals; top-5, NLL and ECE are those of ten "
+        "crops where there are ten, else of one view. Passes: what training cost, in images "
+        "through the run's network; an epoch counts a training image three times (backward is "
+        "twice forward's work) and an image of tune once, a head's training each cached feature "
+        "once. Trained parameters are those of the whole network where it was trained from scratch "
+        "or fine-tuned, else of the head alone.\n"
         f"In bold the run that tune chooses: **{chosen}**, top-1 "
         f"{tune[primary_protocol(tune)]['top1']:.1%} on {tune['n']} tune images and "
         f"{val[primary_protocol(val)]['top1']:.1%} on {val['n']} val images. "

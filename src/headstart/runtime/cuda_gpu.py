@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from headstart.backbones.loading import LoadedBackbone
+from headstart.backbones.loading import LoadedBackbone, resize_tensor
 from headstart.core.devices import own_gpu, supports_bfloat16
 from headstart.core.errors import UserError
-from headstart.runtime.normalized_network import NormalizedNetwork, resize_tensor
+from headstart.runtime.normalized_network import NormalizedNetwork
 
 
 class CUDARuntime:

@@ -3,9 +3,8 @@
 import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional as F
 
-from headstart.backbones.loading import Preprocessing
+from headstart.backbones.loading import Preprocessing, resize_tensor
 from headstart.core.errors import UserError
 
 
@@ -46,14 +45,3 @@ def resize_pixels(pixels: np.ndarray, preprocessing: Preprocessing) -> np.ndarra
     """Returns images [B, s, s, 3] uint8 at the network's input size: [B, S, S, 3] uint8."""
     x = torch.from_numpy(pixels).permute(0, 3, 1, 2)  # [B, 3, s, s] uint8, channels_last
     return resize_tensor(x, preprocessing).permute(0, 2, 3, 1).contiguous().numpy()
-
-
-def resize_tensor(x: torch.Tensor, preprocessing: Preprocessing) -> torch.Tensor:
-    """Returns images [B, 3, s, s] at the network's input size: [B, 3, S, S] of the same dtype.
-
-    Antialiasing matters only for images that become smaller.
-    """
-    size = preprocessing.input_size
-    if x.shape[-1] == size:
-        return x
-    return F.interpolate(x, (size, size), mode=preprocessing.interpolation, antialias=True)

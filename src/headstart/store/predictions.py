@@ -17,13 +17,15 @@ class Predictions:
     """One model's logits for one split.
 
     logits: [N, V, C] float32, before any softmax. views: V names (`store.views`). passes: the
-    model's training cost as the number of views that passed through its network.
+    model's training cost as the number of views that passed through its network. parameters: how
+    many of the model's were trained.
     """
 
     logits: np.ndarray
     views: list[str]
     examples: Examples
     passes: int
+    parameters: int
 
 
 def save_predictions(path: Path, predictions: Predictions) -> None:
@@ -36,6 +38,7 @@ def save_predictions(path: Path, predictions: Predictions) -> None:
         file.create_dataset("logits", data=logits)
         write_json(file, "views", predictions.views)
         write_json(file, "passes", predictions.passes)
+        write_json(file, "parameters", predictions.parameters)
         write_examples(file, predictions.examples)
 
 
@@ -51,4 +54,5 @@ def load_predictions(path: Path) -> Predictions:
             views=read_json(file, "views"),
             examples=read_examples(file),
             passes=read_json(file, "passes"),
+            parameters=read_json(file, "parameters"),
         )

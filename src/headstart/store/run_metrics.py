@@ -8,9 +8,10 @@ from headstart.core.atomic_files import write_text
 from headstart.core.errors import UserError
 
 RunMetrics = dict[str, Any]
-"""{split: {"n": ..., "whole": {...}, "ten_crop": {...}}, "passes": ...} of one run.
+"""{split: {"n": ..., "whole": {...}, "ten_crop": {...}}, "passes": ..., "parameters": ...}.
 
-Of each split and protocol the metrics of headstart.metrics by name, with `<name>_interval`."""
+These are of one run. Of each split and protocol the metrics of headstart.metrics by name, with
+ `<name>_interval`."""
 
 
 def primary_protocol(split: dict[str, Any]) -> str:
@@ -29,6 +30,18 @@ def write_metrics(path: Path, metrics: dict[str, Any]) -> None:
     write_text(path, json.dumps(metrics, indent=2) + "\n")
 
 
+def read_metrics(path: Path) -> dict[str, Any]:
+    """What `write_metrics` wrote to `path`.
+
+    Raises:
+        UserError: the file is missing.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing; `dvc repro` makes it") from None
+
+
 def load_metrics(folder: Path, runs: list[str]) -> dict[str, RunMetrics]:
     """The metrics of `runs` from `<run>/metrics.json` each; other runs' files are not read.
 
@@ -43,4 +56,4 @@ def load_metrics(folder: Path, runs: list[str]) -> dict[str, RunMetrics]:
     for run in runs:
         if not (folder / run / "metrics.json").exists():
             raise UserError(f"run {run} has no results in {folder / run}; `dvc repro` makes them")
-    return {run: json.loads((folder / run / "metrics.json").read_text("utf-8")) for run in runs}
+    return {run: read_metrics(folder / run / "metrics.json") for run in runs}

@@ -12,7 +12,8 @@ class Epoch:
 
     Losses are cross-entropies with label smoothing, without the L2 term.
     train_loss, train_top1: means over the epoch's batches during training, with dropout and
-    augmentation. tune_loss, tune_top1: on the whole images of tune after the epoch.
+    augmentation. tune_loss, tune_top1: on the whole images of tune after the epoch. phase: 1, or 2
+    for epochs after a first phase with a frozen trunk; epochs are numbered through both.
     """
 
     epoch: int
@@ -20,6 +21,7 @@ class Epoch:
     train_top1: float
     tune_loss: float
     tune_top1: float
+    phase: int = 1
 
 
 TrainingCurve = list[Epoch]
@@ -40,6 +42,10 @@ def load_training_curve(path: Path) -> TrainingCurve:
         UserError: the file is missing.
     """
     return [
-        Epoch(int(row.pop("epoch")), **{name: float(value) for name, value in row.items()})
+        Epoch(
+            epoch=int(row.pop("epoch")),
+            phase=int(row.pop("phase")),
+            **{name: float(value) for name, value in row.items()},
+        )
         for row in read_tsv(path)
     ]

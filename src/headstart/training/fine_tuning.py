@@ -2,6 +2,9 @@
 
 The head is trained first (linear probing, then fine-tuning: Kumar et al. 2022), because a randomly
 initialized head would distort the features. Inan's two phases (section 4) are the same.
+
+If only a part of the network is trained, the activations before that part are computed once and
+cached (extraction/trunk_activations.py), so an epoch costs the trained part alone.
 """
 
 from pathlib import Path
@@ -10,19 +13,23 @@ from typing import Any
 import timm
 import torch
 from timm.layers.norm_act import freeze_batch_norm_2d
-from timm.models import group_parameters
 from torch import nn
+from tqdm import tqdm
 
 from headstart import config
+from headstart.backbones import network_splitting
 from headstart.backbones.loading import LoadedBackbone, load_backbone
+from headstart.backbones.network_splitting import split_network
 from headstart.core.devices import resolve_device
 from headstart.core.errors import UserError
+from headstart.extraction.trunk_activations import cache_activations
 from headstart.heads.fitted_head import FittedHead
 from headstart.heads.head_models import Affine
 from headstart.store.images import Images
-from headstart.store.training_curves import Epoch
 from headstart.training import distributed
+from headstart.training.activation_inputs import ActivationInputs
 from headstart.training.image_transforms import InputSpec
+from headstart.training.train_state import BestEvaluation
 from headstart.training.training_jobs import Outputs, TrainingJob, check_images, load_split, run_job
 from headstart.training.training_loop import TrainingTask
 
@@ -33,39 +40,70 @@ def finetune(
     head: FittedHead,
     recipe: config.Recipe,
     stage: config.Finetune,
+    extract: config.Extract,
     outputs: Outputs,
     label: str,
-) -> Epoch:
-    """Fine-tunes a backbone and writes `outputs`.
+) -> BestEvaluation:
+    """Fine-tunes a backbone, or a part of it, and writes `outputs`.
 
-    Returns the epoch with the best accuracy on tune, whose weights are kept.
+    Returns the best evaluation on tune, whose weights are kept.
 
-    zoo: the backbone's entry. head: the trained head to start from. label: the run's name, used in
-    progress bars and messages.
+    zoo: the backbone's entry. head: the trained head to start from. extract: how cached activations
+    are computed and stored. label: the run's name, used in progress bars and messages.
 
     Raises:
         UserError: the images can't be learned from, fine-tuning can't start from this head (see
-            `attach_head`), there is no such device, or training failed (see `run_job`).
+            `attach_head`), the part to train can't be (see `split_network`), its activations can't
+            be cached (see `cache_activations`), there is no such device, or training failed (see
+            `run_job`).
     """
     check_images(images)
     backbone = load_backbone(zoo)
     network = attach_head(backbone, head)
-    freeze_layers(network, stage.frozen_layers)
     preprocessing = backbone.preprocessing
     input_spec = InputSpec(
-        preprocessing.input_size, stage.crop, preprocessing.mean, preprocessing.std
+        preprocessing.input_size,
+        stage.crop,
+        preprocessing.mean,
+        preprocessing.std,
+        preprocessing.interpolation,
     )
+    not_decisive = {"backbones", "device", "processes", "trunk_limit"}
     identity = {
-        "finetune": stage.model_dump(mode="json", exclude={"backbones", "device", "processes"}),
+        "finetune": stage.model_dump(mode="json", exclude=not_decisive),
         "backbone": backbone.provenance,
     }
+    code = [Path(__file__), Path(network_splitting.__file__)]
     with distributed.process_group(resolve_device(stage.device)) as device:
-        train, tune = (
-            load_split(images, split, input_spec.side, device) for split in ("train", "tune")
+        trained, inputs, passes, share = network, input_spec, float(head.passes), 1.0
+        if stage.has_trunk:
+            split = split_network(
+                network,
+                preprocessing.input_size,
+                stage.trainable_from,
+                stage.trainable_only,
+            )
+            draw_zero_kernels(split.upper, recipe.seed)
+            activations = cache_activations(
+                images, split, backbone, zoo.precision, stage, extract, label
+            )
+            identity["trunk"] = activations.provenance
+            trained, inputs, share = split.upper, ActivationInputs(activations), split.upper_share
+            views = len(images.rows("tune")) + activations.keys[images.rows("train")].size
+            passes += (1 - share) * views
+        train, tune = (load_split(images, part, inputs, device) for part in ("train", "tune"))
+        task = TrainingTask(train, tune, inputs, len(images.examples.classes))
+        job = TrainingJob(
+            label,
+            trained,
+            task,
+            recipe,
+            identity,
+            code,
+            earlier_passes=round(passes),
+            whole=(network, input_spec),
+            pass_share=share,
         )
-        task = TrainingTask(train, tune, input_spec, len(images.examples.classes))
-        code = [Path(__file__)]
-        job = TrainingJob(label, network, task, recipe, identity, code, earlier_passes=head.passes)
         return run_job(job, images, device, outputs)
 
 
@@ -105,6 +143,20 @@ def attach_head(backbone: LoadedBackbone, head: FittedHead) -> nn.Module:
     return freeze_batch_norm_2d(network).requires_grad_(True)
 
 
+def draw_zero_kernels(network: nn.Module, seed: int) -> None:
+    """Draws trainable kernels that are zero throughout anew: W ~ N(0, 2 / n) for n inputs.
+
+    A unit whose kernel is zero and whose bias is negative gives zero for all images after ReLU, and
+    so would never learn. See He et al. (2015), equation 10. Other weights stay as they are.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        for name, weight in network.named_parameters():
+            if weight.requires_grad and weight.ndim > 1 and not weight.any():
+                nn.init.kaiming_normal_(weight, mode="fan_in", nonlinearity="relu")
+                tqdm.write(f"{name} is zero throughout: it starts from random values")
+
+
 def build_untrained(identity: dict[str, Any], num_classes: int) -> nn.Module:
     """Returns the network of a model that `finetune` saved, without its weights.
 
@@ -115,20 +167,3 @@ def build_untrained(identity: dict[str, Any], num_classes: int) -> nn.Module:
         backbone["architecture"], num_classes=num_classes, **backbone["model_args"]
     )
     return freeze_batch_norm_2d(network)
-
-
-def freeze_layers(network: nn.Module, layers: int) -> None:
-    """Freezes the first `layers` of the network, counted from the input as timm does.
-
-    Raises:
-        UserError: the network doesn't have more layers than that.
-    """
-    matcher = network.group_matcher(coarse=False)  # pyright: ignore[reportCallIssue]
-    layer_numbers: Any = group_parameters(network, matcher, reverse=True)  # by parameter
-    if layers > max(layer_numbers.values()):
-        raise UserError(
-            f"finetune.frozen_layers is {layers}; the network has "
-            f"{max(layer_numbers.values())} before its classifier"
-        )
-    for name, parameter in network.named_parameters():
-        parameter.requires_grad_(layer_numbers[name] >= layers)

@@ -4,6 +4,7 @@ Only a network with a `trunk` may start from pretrained weights, those of the tr
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from inspect import getfile, signature
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,13 @@ from torch import nn
 
 from headstart import config, networks
 from headstart.core.devices import resolve_device
-from headstart.core.errors import UserError
+from headstart.core.errors import UserError, did_you_mean
 from headstart.networks import NETWORKS
 from headstart.networks.weight_initialization import INITIALIZATIONS
 from headstart.store.images import Images
-from headstart.store.training_curves import Epoch
 from headstart.training import distributed
 from headstart.training.image_transforms import InputSpec, channel_statistics
+from headstart.training.train_state import BestEvaluation
 from headstart.training.training_jobs import Outputs, TrainingJob, check_images, load_split, run_job
 from headstart.training.training_loop import TrainingTask
 
@@ -43,10 +44,10 @@ def train_scratch(
     stage: config.TrainScratch,
     outputs: Outputs,
     label: str,
-) -> Epoch:
+) -> BestEvaluation:
     """Trains a network from scratch and writes `outputs`.
 
-    Returns the epoch with the best accuracy on tune, whose weights are kept.
+    Returns the best evaluation on tune, whose weights are kept.
 
     first_recipe: the recipe of a first phase with a frozen trunk, if the network has one. trunk:
     the backbone whose weights the network's trunk starts from, if any. label: the run's name, used
@@ -62,17 +63,26 @@ def train_scratch(
     channel_stats = load_trunk(network, trunk) if trunk else None
     identity = {"scratch": network_config.model_dump(mode="json")}
     code = sorted(Path(getfile(networks)).parent.glob("*.py"))
-    side = round(network_config.input_size / network_config.crop)
+    input_spec = InputSpec(
+        network_config.input_size, network_config.crop, mean=(0.0,) * 3, std=(1.0,) * 3
+    )
     with distributed.process_group(resolve_device(stage.device)) as device:
-        train, tune = (load_split(images, split, side, device) for split in ("train", "tune"))
-        input_spec = InputSpec(
-            network_config.input_size,
-            network_config.crop,
-            *(channel_stats or channel_statistics(train.pixels)),
-        )
+        train, tune = (load_split(images, split, input_spec, device) for split in ("train", "tune"))
+        mean, std = channel_stats or channel_statistics(train.pixels)
+        if network_config.normalization == "mean":
+            std = (1.0, 1.0, 1.0)
+        input_spec = replace(input_spec, mean=mean, std=std)
         task = TrainingTask(train, tune, input_spec, num_classes)
         job = TrainingJob(
-            label, network, task, recipe, identity, code, stage.snapshots, first_recipe
+            label,
+            network,
+            task,
+            recipe,
+            identity,
+            code,
+            stage.snapshots,
+            first_recipe,
+            recorded=tuple(network_config.recorded_outputs),
         )
         return run_job(job, images, device, outputs)
 
@@ -83,15 +93,22 @@ def build_network(
     """Returns the network with its initial weights, which the recipe's seed determines.
 
     Raises:
-        UserError: it has no such argument, or can't process images of that size.
+        UserError: it has no such argument or module, or can't process images of that size.
     """
     torch.manual_seed(recipe.seed)
     constructor = CONSTRUCTORS[network_config.network]
     try:
         signature(constructor).bind(num_classes, **network_config.arguments)
         network = constructor(num_classes, **network_config.arguments)
-    except (TypeError, RuntimeError) as error:
+    except (TypeError, ValueError, RuntimeError) as error:
         raise UserError(f"arguments of network '{network_config.network}': {error}") from None
+    modules = dict(network.named_modules())
+    for name in network_config.recorded_outputs:
+        if not modules.get(name):
+            near = did_you_mean(name, filter(None, modules))
+            raise UserError(
+                f"recorded_outputs: {network_config.network} has no module '{name}'; {near}"
+            )
     INITIALIZATIONS[recipe.initialization](network)
     try:
         with torch.inference_mode():

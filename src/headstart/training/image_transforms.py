@@ -1,15 +1,45 @@
-"""Transforms stored pixels to a network's inputs, one batch at a time, on the batch's device.
+"""Reads images and transforms them to a network's inputs, one batch at a time, on its device.
 
 Random numbers are drawn from torch's global generator, so its seed determines them.
 """
 
 from dataclasses import dataclass
+from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from tqdm import tqdm
 
 from headstart.config import Augmentation
+from headstart.store.images import Images
+from headstart.training import distributed
+
+READ_BLOCK_IMAGES = 1024
+"""Number of images read at once."""
+
+
+class InputTransform(Protocol):
+    """What training holds in memory of each image, and how it becomes a network's input.
+
+    shape: of the network's input for one image.
+    """
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    def read(self, images: Images, rows: np.ndarray) -> Tensor:
+        """Returns what is held in memory of the images at ascending `rows` [M]: [M, ...]."""
+        ...
+
+    def train_transform(self, batch: Tensor, augmentation: Augmentation, /) -> Tensor:
+        """Returns random inputs [B, *shape] float32 for a batch of what `read` returned."""
+        ...
+
+    def eval_transform(self, batch: Tensor, /) -> Tensor:
+        """Returns the inputs [B, *shape] float32 for a batch of what `read` returned."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -17,24 +47,33 @@ class InputSpec:
     """A network's input: a square crop of the image, scaled to `size` px and normalized.
 
     crop: side of the crop relative to the image's, rounded to whole px. mean, std: of each channel,
-    for pixels in [0, 1].
+    for pixels in [0, 1]. interpolation: `bilinear` or `bicubic`.
     """
 
     size: int
     crop: float
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    interpolation: str = "bilinear"
 
     @property
     def side(self) -> int:
         """Side in px to which whole images are reduced; more pixels would not improve the crop."""
         return round(self.size / self.crop)
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return 3, self.size, self.size
+
+    def read(self, images: Images, rows: np.ndarray) -> Tensor:
+        """Returns the images at ascending `rows` [M]: [M, s, s, 3] uint8, with s at most `side`."""
+        return read_pixels(images, rows, self.side, self.interpolation)
+
     def eval_transform(self, images: Tensor) -> Tensor:
         """Returns center crops of [B, S, S, 3] uint8 as [B, 3, size, size] float32."""
         zeros = torch.zeros(len(images), device=images.device)
         shift = torch.stack([zeros, zeros], dim=1)
-        x = _crop(images, self._crop_side(images), self.size, shift, zeros, zeros.bool())
+        x = self._crop(images, self._crop_side(images), shift, zeros, zeros.bool())
         return self._normalize(x)
 
     def train_transform(self, images: Tensor, augmentation: Augmentation) -> Tensor:
@@ -61,13 +100,39 @@ class InputSpec:
         shift = torch.stack([sample(-limit, limit, 0), sample(-limit, limit, 0)], dim=1)
         angle = sample(-augmentation.rotation, augmentation.rotation, 0).deg2rad()
         mirrored = torch.rand(batch, device=device) < augmentation.flip
-        x = _crop(images, crop_side, self.size, crop_offset + shift.round(), angle, mirrored)
+        x = self._crop(images, crop_side, crop_offset + shift.round(), angle, mirrored)
 
         brightness = sample(-augmentation.brightness, augmentation.brightness, 0)
         contrast = sample(*augmentation.contrast, 1)
         gamma = sample(*augmentation.gamma, 1)
         x = adjust_light(x, brightness, contrast, gamma)
         return self._normalize(x)
+
+    def _crop(
+        self, images: Tensor, crop_side: int, shift: Tensor, angle: Tensor, mirrored: Tensor
+    ) -> Tensor:
+        """Returns square crops of [B, S, S, 3] uint8 as [B, 3, size, size] in [0, 1].
+
+        Outside of its borders an image is reflected.
+
+        crop_side: side of the crops in px. shift: [B, 2] px right and down from the center. angle:
+        [B] in radians. mirrored: [B] bool.
+        """
+        batch, side = images.shape[:2]
+        sine, cosine, flip = angle.sin(), angle.cos(), torch.where(mirrored, -1.0, 1.0)
+        scale = crop_side / side
+        # From output to image coordinates, both in [-1, 1]: x' = [turn * scale * flip] x + shift
+        affine = torch.stack(
+            [
+                torch.stack([scale * cosine * flip, -scale * sine, 2 * shift[:, 0] / side], dim=1),
+                torch.stack([scale * sine * flip, scale * cosine, 2 * shift[:, 1] / side], dim=1),
+            ],
+            dim=1,
+        )  # [B, 2, 3]
+        grid = F.affine_grid(affine, [batch, 3, self.size, self.size], align_corners=False)
+        x = images.permute(0, 3, 1, 2).float() / 255
+        x = F.grid_sample(x, grid, self.interpolation, "reflection", align_corners=False)
+        return x.clamp(0, 1)
 
     def _crop_side(self, images: Tensor) -> int:
         """Returns the side of a crop in px of the stored images."""
@@ -94,46 +159,30 @@ def adjust_light(x: Tensor, brightness: Tensor, contrast: Tensor, gamma: Tensor)
     return x.pow(gamma)
 
 
-def _crop(
-    images: Tensor,
-    crop_side: int,
-    size: int,
-    shift: Tensor,
-    angle: Tensor,
-    mirrored: Tensor,
+def read_pixels(
+    images: Images, rows: np.ndarray, side: int, interpolation: str = "bilinear"
 ) -> Tensor:
-    """Returns square crops of [B, S, S, 3] uint8 as [B, 3, size, size] in [0, 1].
-
-    Interpolation is bilinear; outside of its borders an image is reflected.
-
-    crop_side: side of the crops in px. shift: [B, 2] px right and down from the center. angle: [B]
-    in radians. mirrored: [B] bool.
-    """
-    batch, side = images.shape[:2]
-    sine, cosine, flip = angle.sin(), angle.cos(), torch.where(mirrored, -1.0, 1.0)
-    scale = crop_side / side
-    # From output to image coordinates, both in [-1, 1]: x' = [turn * scale * flip] x + shift
-    affine = torch.stack(
-        [
-            torch.stack([scale * cosine * flip, -scale * sine, 2 * shift[:, 0] / side], dim=1),
-            torch.stack([scale * sine * flip, scale * cosine, 2 * shift[:, 1] / side], dim=1),
-        ],
-        dim=1,
-    )  # [B, 2, 3]
-    grid = F.affine_grid(affine, [batch, 3, size, size], align_corners=False)
-    x = images.permute(0, 3, 1, 2).float() / 255
-    return F.grid_sample(x, grid, padding_mode="reflection", align_corners=False).clamp(0, 1)
+    """Returns the images at ascending `rows` [M]: [M, s, s, 3] uint8, with s at most `side`."""
+    blocks = []
+    starts = range(0, len(images), READ_BLOCK_IMAGES)
+    hidden = not distributed.is_main()
+    for start in tqdm(starts, desc="reading", unit="block", leave=False, disable=hidden):
+        block_rows = rows[(rows >= start) & (rows < start + READ_BLOCK_IMAGES)]
+        if len(block_rows):
+            block = torch.from_numpy(images.pixels[start : start + READ_BLOCK_IMAGES])
+            blocks.append(downscale(block[block_rows - start], side, interpolation))
+    return torch.cat(blocks)
 
 
-def downscale(images: Tensor, side: int) -> Tensor:
+def downscale(images: Tensor, side: int, interpolation: str = "bilinear") -> Tensor:
     """Returns images [B, S, S, 3] uint8 with a side of at most `side` px.
 
-    Interpolation is bilinear with antialiasing; smaller images are returned unchanged.
+    Interpolation is with antialiasing; smaller images are returned unchanged.
     """
     if images.shape[1] <= side:
         return images
     x = F.interpolate(
-        images.permute(0, 3, 1, 2).float(), (side, side), mode="bilinear", antialias=True
+        images.permute(0, 3, 1, 2).float(), (side, side), mode=interpolation, antialias=True
     )
     return x.round().clamp(0, 255).byte().permute(0, 2, 3, 1).contiguous()
 

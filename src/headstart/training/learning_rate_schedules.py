@@ -51,9 +51,11 @@ def exponential_factor(
 ) -> Callable[[int], float]:
     """Returns factor ** (t / T) as a function of the step t (tailored-networks paper, equation 4).
 
-    T is the number of steps in `every` epochs or steps.
+    T is the number of steps in `every` epochs or steps. With `staircase`, t / T is rounded down.
     """
     period = schedule_config.every * (steps_per_epoch if schedule_config.unit == "epoch" else 1)
+    if schedule_config.staircase:
+        return lambda step: schedule_config.factor ** (step // period)
     return lambda step: schedule_config.factor ** (step / period)
 
 

@@ -1,4 +1,4 @@
-"""The optimizers that a recipe can name, all of them torch's own."""
+"""The optimizers that a recipe can name: torch's own, and timm's copy of TensorFlow's RMSProp."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,16 +9,24 @@ from torch.optim import Optimizer
 
 from headstart import config
 
-OPTIMIZERS: dict[type, Callable[[list[dict[str, Any]], Any], Optimizer]] = {
-    config.SGD: lambda groups, optimizer_config: torch.optim.SGD(
-        groups, lr=optimizer_config.learning_rate, momentum=optimizer_config.momentum, nesterov=True
-    ),
-    config.RMSProp: lambda groups, optimizer_config: torch.optim.RMSprop(
+
+def tensorflow_rmsprop(groups: list[dict[str, Any]], optimizer_config: config.RMSProp) -> Optimizer:
+    """Returns RMSProp as TensorFlow computes it; see `config.RMSProp`."""
+    from timm.optim.rmsprop_tf import RMSpropTF  # importing it takes seconds
+
+    return RMSpropTF(
         groups,
         lr=optimizer_config.learning_rate,
         alpha=optimizer_config.decay,
         eps=optimizer_config.epsilon,
+    )
+
+
+OPTIMIZERS: dict[type, Callable[[list[dict[str, Any]], Any], Optimizer]] = {
+    config.SGD: lambda groups, optimizer_config: torch.optim.SGD(
+        groups, lr=optimizer_config.learning_rate, momentum=optimizer_config.momentum, nesterov=True
     ),
+    config.RMSProp: tensorflow_rmsprop,
     config.Adam: lambda groups, optimizer_config: torch.optim.Adam(
         groups, lr=optimizer_config.learning_rate
     ),

@@ -6,62 +6,45 @@ each epoch, need no state of a random generator. Several processes may train tog
 (distributed.py); each of them runs all of this code.
 """
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from hashlib import blake2b
-from io import BytesIO
-from math import isfinite
+from math import isfinite, lcm
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from headstart.config import Recipe
-from headstart.core.devices import supports_bfloat16
 from headstart.core.errors import UserError
+from headstart.store.output_statistics import OutputStatistics
 from headstart.store.training_curves import Epoch, TrainingCurve, write_training_curve
 from headstart.training import distributed
 from headstart.training.checkpoints import (
-    newest_checkpoint,
-    read_checkpoint,
     remove_damaged_checkpoints,
     remove_old_files,
     write_checkpoint,
 )
-from headstart.training.image_transforms import InputSpec
-from headstart.training.learning_rate_schedules import make_schedule
-from headstart.training.optimizers import make_optimizer
+from headstart.training.dropout_schedule import check_dropout, set_dropout
+from headstart.training.image_transforms import InputTransform
+from headstart.training.network_evaluation import (
+    ImageTensors,
+    MetricSums,
+    autocast,
+    evaluate_network,
+)
+from headstart.training.train_state import BestEvaluation, TrainState
 
 LOSS_CHECK_STEPS = 50
 """Steps between checks that the loss is finite; each check makes a GPU wait."""
 
-EVALUATION_BATCH_SIZE = {"cpu": 64, "cuda": 256}
-"""Images per batch in evaluation. On a CPU, larger batches take 1.5 times as long per image: the
-memory of each layer's output is then returned to the system and allocated again."""
-
 MixFunction = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """Maps images [B, 3, H, W] and labels [B] to mixed images and targets [B] or [B, C]."""
-
-
-@dataclass(frozen=True)
-class ImageTensors:
-    """Images and labels in the memory of one device.
-
-    pixels: [N, S, S, 3] uint8. labels: [N] int64.
-    """
-
-    pixels: Tensor
-    labels: Tensor
-
-    def __len__(self) -> int:
-        """Returns the number of images."""
-        return len(self.labels)
 
 
 @dataclass(frozen=True)
@@ -70,63 +53,22 @@ class TrainingTask:
 
     train: ImageTensors
     tune: ImageTensors
-    input_spec: InputSpec
+    input_spec: InputTransform
     num_classes: int
 
 
-class TrainState:
-    """Everything that changes during training, and the content of a checkpoint.
-
-    parallel: the network as it is called in training. averaged: the network that is evaluated and
-    kept; without exponential moving average this is the trained network itself. snapshots: file
-    names of the weights after each epoch in which tune accuracy exceeded the best so far, oldest
-    first; complete only in the main process and in checkpoints.
-    """
-
-    def __init__(self, network: nn.Module, recipe: Recipe, steps_per_epoch: int):
-        self.network = network
-        self.ema = AveragedModel(network, use_buffers=True) if recipe.ema else None
-        self.averaged = self.ema.module if self.ema else network
-        self.parallel = distributed.data_parallel(network)
-        self.optimizer = make_optimizer(recipe, network)
-        self.schedule = make_schedule(
-            recipe.schedule, self.optimizer, steps_per_epoch, recipe.epochs
-        )
-        self.curve: TrainingCurve = []
-        self.snapshots: list[str] = []
-
-    def save(self, folder: Path) -> None:
-        """Writes a checkpoint."""
-        state: dict[str, Any] = {name: part.state_dict() for name, part in self._parts().items()}
-        state["curve"] = [asdict(epoch) for epoch in self.curve]
-        state["snapshots"] = self.snapshots
-        content = BytesIO()
-        torch.save(state, content)
-        write_checkpoint(folder, f"checkpoint_{len(self.curve):05d}.pt", content.getvalue())
-
-    def load(self, folder: Path) -> None:
-        """Restores the newest checkpoint; without one, nothing changes."""
-        if checkpoint := newest_checkpoint(folder):
-            state = read_checkpoint(checkpoint)
-            for name, part in self._parts().items():
-                part.load_state_dict(state[name])
-            self.curve = [Epoch(**epoch) for epoch in state["curve"]]
-            self.snapshots = state["snapshots"]
-
-    def _parts(self) -> dict[str, Any]:
-        """Returns the objects that a checkpoint holds the states of, by name."""
-        parts = {"network": self.network, "optimizer": self.optimizer, "schedule": self.schedule}
-        return parts | ({"ema": self.ema} if self.ema else {})
-
-
 class TrainingResult(NamedTuple):
-    """The curve of a training and its snapshots.
+    """The curve of a training, its snapshots and the recorded outputs.
 
-    snapshots: safetensors files, oldest first; the last has the best weights.
+    snapshots: safetensors files, oldest first; the last has the weights of `best`. steps: of the
+    optimizer, in all epochs.
     """
 
     curve: TrainingCurve
     snapshots: list[Path]
+    best: BestEvaluation
+    outputs: list[OutputStatistics]
+    steps: int
 
 
 def train_network(
@@ -137,25 +79,30 @@ def train_network(
     device: torch.device,
     max_snapshots: int = 1,
     label: str = "training",
+    recorded: Sequence[str] = (),
 ) -> TrainingResult:
     """Trains `network` in place; afterwards it has the weights that were best on tune.
 
     folder: holds the checkpoints from which a killed run resumes, curve.tsv and the snapshots. A
-    folder belongs to one network with its initial weights, one recipe, one task and one
-    `max_snapshots`; epochs whose files are damaged are trained again. max_snapshots: how many
-    snapshots are kept, the newest; a snapshot is taken after each epoch in which tune accuracy
-    exceeds the best so far (Milani, section 3.4). label: the name in the progress bar and messages.
+    folder belongs to one network with its initial weights, one recipe, one task, one
+    `max_snapshots` and one `recorded`; epochs whose files are damaged are trained again.
+    max_snapshots: how many snapshots are kept, the newest; a snapshot is taken at each evaluation
+    on tune whose accuracy exceeds the best so far (Milani, section 3.4). Evaluations are after each
+    epoch and, within it, after every `recipe.snapshot_steps` steps. label: the name in the progress
+    bar and messages. recorded: names of modules whose outputs are recorded.
 
     Raises:
-        UserError: the loss became infinite or NaN, or several processes can't train this network.
+        UserError: the loss became infinite or NaN, several processes can't train this network, or
+            it has no dropout that the recipe could change.
     """
+    check_dropout(network, recipe)
     folder.mkdir(parents=True, exist_ok=True)
     batch_size = min(recipe.batch_size, len(task.train))
     distributed.check_batch_shards(batch_size, recipe.accumulate)
     steps = len(task.train) // batch_size
     network.to(device).to(memory_format=torch.channels_last)
     distributed.sync_batch_norm(network)
-    state = TrainState(network, recipe, steps)
+    state = TrainState(network, recipe, steps, recorded)
     is_main = distributed.is_main()
     if is_main:
         remove_damaged_checkpoints(folder, max_snapshots, label)
@@ -163,7 +110,14 @@ def train_network(
     state.load(folder)
     mix = make_mixup(recipe, task.num_classes)
 
+    def after_step(steps_done: int) -> None:
+        every = recipe.snapshot_steps
+        if every and steps_done % every == 0 and steps_done % steps:
+            evaluate_and_keep(state, recipe, task, device, folder, steps_done)
+            state.network.train()
+
     with (
+        state.recorder,
         torch.backends.cudnn.flags(enabled=True, benchmark=True),
         tqdm(desc=label, total=recipe.epochs * steps, unit="step", disable=not is_main) as bar,
     ):
@@ -171,29 +125,49 @@ def train_network(
         for epoch in range(len(state.curve), recipe.epochs):
             if recipe.patience and epochs_since_best(state.curve) >= recipe.patience:
                 break
-            train_stats = train_epoch(state, recipe, task, device, mix, bar)
-            tune_stats = evaluate_network(
-                state.averaged, task.tune, task.input_spec, recipe.label_smoothing, device
-            )
-            state.curve.append(Epoch(epoch + 1, *train_stats.means(), *tune_stats.means()))
+            snapshots_before = len(state.snapshots)
+            set_dropout(network, recipe, epoch)
+            train_stats = train_epoch(state, recipe, task, device, mix, bar, after_step)
+            tune_means = evaluate_and_keep(state, recipe, task, device, folder, (epoch + 1) * steps)
+            state.curve.append(Epoch(epoch + 1, *train_stats.means(), *tune_means))
             state.schedule.after_epoch(state.curve[-1].tune_top1)
             if is_main:
-                if epochs_since_best(state.curve) == 0:
-                    name, content = (
-                        f"snapshot_{epoch + 1:05d}.safetensors",
-                        serialize_network(state.averaged),
-                    )
-                    state.snapshots.append(write_checkpoint(folder, name, content))
                 write_training_curve(folder / "curve.tsv", state.curve)
                 state.save(folder)
-                # One more than requested, because the previous checkpoint refers to it.
-                remove_old_files(folder, state.snapshots[-max_snapshots - 1 :])
+                # More than requested, because the previous checkpoint refers to older ones.
+                added = len(state.snapshots) - snapshots_before
+                remove_old_files(folder, state.snapshots[-max_snapshots - added :])
 
     distributed.barrier()
     state.load(folder)  # only the main process knows the names of the snapshots
     snapshots = [folder / name for name in state.snapshots[-max_snapshots:]]
     network.load_state_dict(load_file(snapshots[-1], device=str(device)))
-    return TrainingResult(state.curve, snapshots)
+    outputs, all_steps = state.recorder.statistics, len(state.curve) * steps
+    return TrainingResult(state.curve, snapshots, state.best, outputs, all_steps)
+
+
+def evaluate_and_keep(
+    state: TrainState,
+    recipe: Recipe,
+    task: TrainingTask,
+    device: torch.device,
+    folder: Path,
+    steps_done: int,
+) -> tuple[float, float]:
+    """Evaluates on tune, and writes a snapshot if the accuracy exceeds the best so far.
+
+    Returns mean loss and top-1 accuracy.
+    """
+    loss, top1 = evaluate_network(
+        state.averaged, task.tune, task.input_spec, recipe.label_smoothing, device
+    ).means()
+    if top1 > state.best.tune_top1:
+        state.best = BestEvaluation(top1, steps_done / state.steps_per_epoch)
+        if distributed.is_main():
+            name = f"snapshot_{steps_done:08d}.safetensors"
+            content = serialize_network(state.averaged)
+            state.snapshots.append(write_checkpoint(folder, name, content))
+    return loss, top1
 
 
 def train_epoch(
@@ -203,10 +177,13 @@ def train_epoch(
     device: torch.device,
     mix: MixFunction,
     bar: tqdm,
-) -> "MetricSums":
+    after_step: Callable[[int], None] = lambda steps_done: None,
+) -> MetricSums:
     """Trains for one epoch in random order, leaving out the images of an incomplete last batch.
 
     Returns the sums of loss and hits over the images of this process.
+
+    after_step: called after each step with the number of steps since training began.
     """
     epoch = len(state.curve)
     batch_size = min(recipe.batch_size, len(task.train))
@@ -221,6 +198,7 @@ def train_epoch(
         images, targets = mix(task.input_spec.train_transform(pixels, recipe.augmentation), labels)
         images, targets, labels = map(distributed.local_shard, (images, targets, labels))
         torch.manual_seed(_seed(recipe, epoch, index, distributed.rank()))  # for dropout
+        state.recorder.start_step(epoch * steps + index)
         loss, logits = train_step(state, recipe, images, targets)
         train_stats.add(loss * len(labels), logits, labels)
         if state.ema:
@@ -234,6 +212,7 @@ def train_epoch(
             tune = f"{state.curve[-1].tune_top1:.1%}" if state.curve else "?"
             bar.set_postfix(loss=f"{value:.3f}", tune=tune, refresh=False)
         bar.update()
+        after_step(epoch * steps + index + 1)
     return train_stats
 
 
@@ -242,11 +221,14 @@ def count_forward_passes(task: TrainingTask, recipe: Recipe, epochs: int) -> int
 
     This measures the cost of training independently of the machine. A training image counts as
     three passes, because its backward pass takes twice the work of a forward pass; an image of tune
-    counts as one.
+    counts as one at each evaluation.
     """
     batch_size = min(recipe.batch_size, len(task.train))
-    images_per_epoch = len(task.train) // batch_size * batch_size
-    return epochs * (3 * images_per_epoch + len(task.tune))
+    steps = len(task.train) // batch_size
+    evaluations = epochs
+    if every := recipe.snapshot_steps:  # without those that coincide with an epoch's end
+        evaluations += epochs * steps // every - epochs * steps // lcm(every, steps)
+    return 3 * epochs * steps * batch_size + evaluations * len(task.tune)
 
 
 def epochs_since_best(curve: TrainingCurve) -> int:
@@ -256,7 +238,7 @@ def epochs_since_best(curve: TrainingCurve) -> int:
 
 
 def fetch_batch(data: ImageTensors, rows: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Returns the pixels [B, S, S, 3] and labels [B] at `rows` [B], on `device`."""
+    """Returns the pixels [B, ...] and labels [B] at `rows` [B], on `device`."""
     rows = rows.to(data.pixels.device)
     return (
         data.pixels[rows].to(device, non_blocking=True),
@@ -291,14 +273,6 @@ def train_step(
     return torch.stack(losses).sum(), torch.cat(logits)
 
 
-def autocast(device: torch.device) -> AbstractContextManager:
-    """Returns a context that computes in bfloat16 if the hardware supports it, or else in float32.
-
-    On such hardware bfloat16 is about twice as fast.
-    """
-    return torch.autocast(device.type, torch.bfloat16, enabled=supports_bfloat16(device))
-
-
 def make_mixup(recipe: Recipe, num_classes: int) -> MixFunction:
     """Returns a function that applies the recipe's mixup or cutmix, or one of both at random.
 
@@ -314,58 +288,6 @@ def make_mixup(recipe: Recipe, num_classes: int) -> MixFunction:
     if recipe.cutmix:
         mixes.append(v2.CutMix(alpha=recipe.cutmix, num_classes=num_classes))
     return v2.RandomChoice(mixes)
-
-
-class MetricSums:
-    """Sums of losses and hits over batches; they stay on the device until `means` is called."""
-
-    def __init__(self, device: torch.device):
-        self.count = 0
-        self.sums = torch.zeros(2, dtype=torch.float64, device=device)
-
-    def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
-        """Adds a batch. loss: summed over the batch. logits: [B, C]. labels: [B]."""
-        self.count += len(labels)
-        self.sums[0] += loss
-        self.sums[1] += (logits.argmax(dim=1) == labels).sum()
-
-    def means(self) -> tuple[float, float]:
-        """Returns mean loss and top-1 accuracy over all processes."""
-        sums = torch.cat([self.sums, self.sums.new_tensor([self.count])])
-        loss, hits, count = distributed.all_reduce_sum(sums).tolist()
-        return loss / count, hits / count
-
-
-@torch.inference_mode()
-def predict_logits(
-    network: nn.Module, pixels: Tensor, input_spec: InputSpec, device: torch.device
-) -> Tensor:
-    """Returns the logits [N, C] float32, on `device`.
-
-    network: on `device`. pixels: [N, S, S, 3] uint8, on any device.
-    """
-    network.eval()
-    logits = []
-    for batch in pixels.split(EVALUATION_BATCH_SIZE[device.type]):
-        with autocast(device):
-            logits.append(network(input_spec.eval_transform(batch.to(device))).float())
-    return torch.cat(logits)
-
-
-def evaluate_network(
-    network: nn.Module,
-    data: ImageTensors,
-    input_spec: InputSpec,
-    label_smoothing: float,
-    device: torch.device,
-) -> MetricSums:
-    """Returns the sums of loss and hits over this process's shard of `data`."""
-    stats = MetricSums(device)
-    pixels, labels = map(distributed.local_shard, (data.pixels, data.labels.to(device)))
-    logits = predict_logits(network, pixels, input_spec, device)
-    loss = F.cross_entropy(logits, labels, label_smoothing=label_smoothing, reduction="sum")
-    stats.add(loss, logits, labels)
-    return stats
 
 
 def check_loss(loss: Tensor, state: TrainState, epoch: int, index: int) -> float:

@@ -1,0 +1,1 @@
+"""New images through a model folder: classes, calibrated probabilities, candidates."""

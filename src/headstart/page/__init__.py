@@ -1,0 +1,1 @@
+"""report/index.html: one page, readable offline, that shows every active run with its images."""

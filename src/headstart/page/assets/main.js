@@ -1,0 +1,10 @@
+drawTop();
+drawRunChoice();
+drawRuns();
+drawSearch();
+drawDifferences();
+drawMistakes();
+drawMap();
+drawConfusions();
+drawClasses();
+drawCurves();
