@@ -170,9 +170,9 @@ class Extractor:
             self.entry = find_backbone(backbone, changes)
             loaded = load_backbone(self.entry)
         runtime = start_runtime(loaded, device, batch_size, precision)
-        extractor = RowExtractor(self.name, runtime, loaded.provenance, loaded.layers)
+        extractor = RowExtractor(self.name, runtime, loaded.provenance, layers=loaded.layers)
         self.rows = CachedRows(extractor, dtype)
-        self.provenance = self.rows.provenance
+        self.provenance = merge_provenances(self.rows.provenances)
         self.side = loaded.preprocessing.input_size
         self.cache = cache
 

@@ -195,6 +195,17 @@ def check_backbone(backbone: Backbone) -> int:
     return widest
 
 
+def build_on_meta(backbone: Backbone) -> tuple[nn.Module, int]:
+    """Returns a backbone's network on torch's meta device, without weights, and its input size.
+
+    Raises:
+        UserError: the architecture doesn't take `model_args`.
+    """
+    with torch.device("meta"):
+        network = _create(backbone, pretrained=False).eval()
+    return network, _preprocessing(backbone, network).input_size
+
+
 def backbone_layers(backbone: Backbone) -> dict[str, tuple[int, ...]]:
     """Returns the modules that can be `layers`, with their outputs' shapes: see `list_layers`.
 
@@ -211,17 +222,6 @@ def backbone_layers(backbone: Backbone) -> dict[str, tuple[int, ...]]:
             f"{backbone.architecture} can't run without computing ({error}); print its "
             f"`named_modules()` in Python"
         ) from None
-
-
-def build_on_meta(backbone: Backbone) -> tuple[nn.Module, int]:
-    """Returns a backbone's network on torch's meta device, without weights, and its input size.
-
-    Raises:
-        UserError: the architecture doesn't take `model_args`.
-    """
-    with torch.device("meta"):
-        network = _create(backbone, pretrained=False).eval()
-    return network, _preprocessing(backbone, network).input_size
 
 
 def _create(backbone: Backbone, pretrained: bool) -> nn.Module:

@@ -18,12 +18,12 @@ from headstart.store.features import merge_provenances
 class CachedRows:
     """A function from images to rows of `dtype`, which computes what the cache lacks.
 
-    stats: what the last call computed.
+    provenances: as `row_provenances` returns them. stats: what the last call computed.
     """
 
     def __init__(self, extractor: RowExtractor, dtype: str) -> None:
         self.extractor, self.dtype = extractor, dtype
-        self.provenance = merge_provenances(row_provenances(extractor))
+        self.provenances = row_provenances(extractor)
         self.stats = ExtractionStats()
         self._cache: RowCaches | None = None
 
@@ -40,9 +40,10 @@ class CachedRows:
         Raises:
             UserError: as `fill_cache`, or the cache can't be written to.
         """
-        name, runtime = self.extractor.name, self.extractor.runtime
         with self._open(root) as cache:
-            self.stats = fill_cache(cache, runtime, pixels, [request], name)
+            self.stats = fill_cache(
+                cache, self.extractor.runtime, pixels, [request], self.extractor.name
+            )
             keys = request.rows(0, len(request.positions))[1]  # [N, V]
             return cache.get(keys.ravel()).reshape(*keys.shape, self.width)
 

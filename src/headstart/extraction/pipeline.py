@@ -210,7 +210,7 @@ def fill_cache(
         pending_keys.clear()
         pending_rows.clear()
 
-    part_rows = max(1, min(PART_ROWS, PART_BYTES // cache.record.itemsize))
+    part_rows = max(1, min(PART_ROWS, PART_BYTES // cache.row_bytes))
     collapse = CollapseDetector(label)
     quiet = len(todo) == 0 or share.rank > 0
     with tqdm(total=len(todo), desc=label, unit="row", disable=quiet, delay=1, leave=None) as bar:

@@ -14,7 +14,7 @@ class RowCaches:
 
     caches: of one dtype, in the order of the columns. alongside: how many of the last caches are
     only filled, because other backbones need their rows; they are not among the columns that `get`
-    returns. width: of the rows that `get` returns.
+    returns. width: of the rows that `get` returns. row_bytes: of the widest cache's rows.
     """
 
     def __init__(self, caches: list[FeatureCache], alongside: int = 0) -> None:
@@ -24,6 +24,7 @@ class RowCaches:
         self.width = sum(self.widths[: len(self.read)])
         self.dtype = caches[0].dtype
         self.key_dtype = caches[0].record["key"]
+        self.row_bytes = max(cache.record.itemsize for cache in caches)
         self.dropped = sum(cache.dropped for cache in caches)
         self.folders = [cache.folder for cache in caches]
 

@@ -131,7 +131,6 @@ def cache_activations(
     precision = "float32" if precision == "int8" else precision
     runtime = start_runtime(trunk, finetune.device, extract.batch_size, precision)
     extractor = RowExtractor(label, runtime, trunk.provenance)
-    (provenance,) = row_provenances(extractor)
     requests = requests_by_split(images, ViewPlan(False, finetune.augmented_views))
     share = Shard.from_environment()
     with open_caches(extractor, cache_root(), extract.dtype, share.rank) as cache:
@@ -142,4 +141,5 @@ def cache_activations(
     keys = np.empty((len(images), 1 + finetune.augmented_views), cache.key_dtype)
     for request in requests.values():
         keys[request.positions] = request.rows(0, len(request.positions))[1]
+    [provenance] = row_provenances(extractor)
     return TrunkActivations(cache, keys, split.shape, provenance)

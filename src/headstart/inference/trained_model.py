@@ -164,7 +164,7 @@ def _load_head(
     rows = []
     for name, (backbone, precision) in load_backbones(folder, member).items():
         runtime = start_runtime(backbone, device, batch_size, precision)
-        extractor = RowExtractor(name, runtime, backbone.provenance, backbone.layers)
+        extractor = RowExtractor(name, runtime, backbone.provenance, layers=backbone.layers)
         rows.append(CachedRows(extractor, member.dtype))
     head = load_head(folder / member.file)
     return LoadedHead(head, rows, ten_crop=len(description.views) > 1)
