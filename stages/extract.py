@@ -29,7 +29,9 @@ def extract(args: argparse.Namespace, params: Params) -> str:
     groups = (params.backbones[alias] for alias in params.extract.backbones)
     active = {name: backbone for group in groups for name, backbone in group.items()}
     check(active, params.extract)
+
     alongside = {name: layers_alongside(b, active.values()) for name, b in chosen.items()}
+
     filters = {}
 
     def start(name: str, backbone: Backbone) -> RowExtractor:

@@ -22,7 +22,7 @@ from headstart.extraction.extraction_stats import ExtractionStats
 from headstart.extraction.row_extractor import RowExtractor
 from headstart.extraction.view_plan import SplitRequest, ViewPlan
 from headstart.runtime.runtimes import check_runtime, start_runtime
-from headstart.store.features import Features
+from headstart.store.features import Features, merge_provenances
 
 DEFAULT_CACHE = "default"
 

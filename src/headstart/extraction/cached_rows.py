@@ -12,7 +12,6 @@ from headstart.extraction.pipeline import Pixels, fill_cache, open_caches, row_p
 from headstart.extraction.row_caches import RowCaches
 from headstart.extraction.row_extractor import RowExtractor
 from headstart.extraction.view_plan import SplitRequest
-from headstart.store.features import merge_provenances
 
 
 class CachedRows:

@@ -30,7 +30,7 @@ from headstart.packaging.model_description import (
 )
 from headstart.runtime.runtimes import start_runtime
 from headstart.store.examples import UNLABELED, Examples
-from headstart.store.features import Features, merge_provenances, split_provenance
+from headstart.store.features import Features, merge_provenances
 from headstart.store.predictions import Predictions
 from headstart.training import fine_tuning, from_scratch
 from headstart.training.image_transforms import InputSpec
@@ -66,8 +66,7 @@ class LoadedHead:
 
     def __init__(self, head: FittedHead, rows: Sequence[CachedRows], ten_crop: bool) -> None:
         self.head, self.rows, self.ten_crop = head, rows, ten_crop
-        provenances = [part for own in rows for part in split_provenance(own.provenance)]
-        self.provenance = merge_provenances(provenances)
+        self.provenance = merge_provenances([part for own in rows for part in own.provenances])
 
     def logits(self, batch: SquareBatch, cache: Path | None) -> tuple[np.ndarray, list[str]]:
         request = batch.request(self.ten_crop)
