@@ -34,7 +34,7 @@ SWEEP_HEAD = {
 SECTIONS: dict[str, Any] = {
     "zoo": {
         "tiny": TINY,
-        "again": {**TINY, "seed": 1},
+        "again": {**TINY, "seed": 1, "layers": ["layer3", "layer4"]},
         "both": {"concatenate": ["again", "tiny"]},
     },
     "extract": {"backbones": ["tiny", "both"], "batch_size": 8, "device": "cpu", "ten_crop": True},

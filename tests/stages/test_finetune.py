@@ -18,11 +18,12 @@ from headstart.backbones.loading import load_backbone
 from headstart.core.hdf5_files import create_hdf5
 from headstart.heads.fitted_head import FittedHead, Standardization, load_head, save_head
 from headstart.heads.head_models import Affine
-from headstart.inference import check_classifier, load_classifier
+from headstart.inference.network_runtime import NetworkRuntime
 from headstart.store.examples import write_examples
 from headstart.store.images import open_images
 from headstart.store.predictions import load_predictions
 from headstart.training import fine_tuning
+from headstart.training.fine_tuning import build_untrained
 from headstart.training.training_jobs import load_model
 from tests import cases
 
@@ -141,13 +142,13 @@ def test_of_a_network_only_the_upper_part_is_trained(
         *("layer4.0.conv1.weight", "layer4.0.conv2.weight", "layer4.0.downsample.1.weight"),
     }
     # Trunk and upper part gave the predictions; the saved network gives the same.
-    model = load_classifier(
-        folder / "model", {}, config.load_params(cases.ROOT / "params.yaml").extract
-    )
+    network = build_untrained(saved.identity, len(saved.classes))
+    network.load_state_dict(saved.weights)
     predictions = load_predictions(folder / "predictions" / "tune.h5")
     with open_images(folder / "images.h5") as images:
-        check_classifier(model, images, predictions)
-        logits = model.logits(images.pixels[16:24])
+        pixels = images.pixels[16:24]
+    runtime = NetworkRuntime(network.eval(), saved.input_spec, pixels.shape[1], "cpu", 8)
+    logits = runtime.submit(pixels)()
     np.testing.assert_allclose(logits, predictions.logits[:, 0], rtol=0.02, atol=0.02)
     # The model's file can be the weights of a backbone.
     path = str(folder / "model" / "model.safetensors")

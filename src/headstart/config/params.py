@@ -218,7 +218,7 @@ class Params(Section):
 
     @property
     def whole_backbones(self) -> dict[str, Backbone]:
-        """The zoo's entries whose features are the network's own output: training and boxes need it."""
+        """The zoo's entries without layers, whose features are the network's own output."""
         return {a: entry for a, entry in self.single_backbones.items() if not entry.layers}
 
     @property

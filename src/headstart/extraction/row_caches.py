@@ -40,7 +40,8 @@ class RowCaches:
 
     def get(self, keys: np.ndarray) -> np.ndarray:
         """Returns the rows [N, width] of keys [N] S16; see `FeatureCache.get`."""
-        return np.hstack([cache.get(keys) for cache in self.read])
+        rows = [cache.get(keys) for cache in self.read]
+        return rows[0] if len(rows) == 1 else np.hstack(rows)
 
     def add(self, keys: np.ndarray, rows: np.ndarray) -> None:
         """Adds each cache's columns of rows [N, sum of widths]; see `FeatureCache.add`.

@@ -66,7 +66,7 @@ class LoadedHead:
 
     def __init__(self, head: FittedHead, rows: Sequence[CachedRows], ten_crop: bool) -> None:
         self.head, self.rows, self.ten_crop = head, rows, ten_crop
-        self.provenance = merge_provenances([p for own in rows for p in own.provenances])
+        self.provenance = merge_provenances([part for own in rows for part in own.provenances])
 
     def logits(self, batch: SquareBatch, cache: Path | None) -> tuple[np.ndarray, list[str]]:
         request = batch.request(self.ten_crop)

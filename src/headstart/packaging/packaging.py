@@ -193,15 +193,12 @@ def _describe_member(
 ) -> HeadMember | NetworkMember:
     common = {"name": name, "file": target.as_posix(), "sha256": file_sha256(source)}
     if source.name == HEAD_FILE:
-        digests = [
-            provenance["weights"]
-            for provenance in split_provenance(_metadata(source, "head")["provenance"])
-        ]
-        backbones = params.backbones[name.partition("-")[0]]
-        packaged = {
-            alias: PackagedBackbone(entry=_pinned(backbone), weights=digest)
-            for (alias, backbone), digest in zip(backbones.items(), digests, strict=True)
-        }
+        provenances = iter(split_provenance(_metadata(source, "head")["provenance"]))
+        packaged = {}
+        for alias, backbone in params.backbones[name.partition("-")[0]].items():
+            # A backbone with several layers has a provenance for each of them.
+            digests = [next(provenances)["weights"] for _ in backbone.layers or [None]]
+            packaged[alias] = PackagedBackbone(entry=_pinned(backbone), weights=digests[0])
         return HeadMember(kind="head", backbones=packaged, dtype=params.extract.dtype, **common)
     # A snapshot is the weights alone; the file of its run describes them.
     identity = _metadata(source.parent / NETWORK_FILE, "network")
