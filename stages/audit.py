@@ -16,7 +16,7 @@ def audit(args: argparse.Namespace, params: Params) -> str:
     pool = load_pool(args.features)
     images = load_pool_images(args.images, pool.examples.ids)
     found = audit_dataset(pool, images)
-    write_findings(args.results / "audit" / f"{args.features.name}.tsv", found.findings)
+    write_findings(args.results / "audit" / f"{args.features.name}-findings.tsv", found.findings)
     counts = Counter(finding.problem for finding in found.findings)
     shown = ", ".join(f"{count} {problem}" for problem, count in counts.items()) or "no problem"
     return (

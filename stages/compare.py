@@ -48,7 +48,7 @@ def compare(args: argparse.Namespace, params: Params) -> str:
     ]
     ids = load_ids(args.results / "predictions", params.runs[0])
     findings = {
-        backbone: load_findings(args.results / "audit" / f"{backbone}.tsv")
+        backbone: load_findings(args.results / "audit" / f"{backbone}-findings.tsv")
         for backbone in params.extract.backbones
     }
     audit = audit_sentences(findings, ids, correct, settings.confidence)

@@ -57,7 +57,9 @@ def test_a_typo_names_what_the_caller_wrote() -> None:
         hs.MLPHead(hidden=[0])
     with pytest.raises(hs.UserError, match=r"^LDAHead: shrinkages: .* at least 1 item"):
         hs.LDAHead(shrinkages=[])
-    with pytest.raises(hs.UserError, match=r"^SweepHead: over: can't vary 'rate'; valid: batch"):
+    with pytest.raises(
+        hs.UserError, match=r"^SweepHead: over: can't vary 'rate'; valid: average_snapshots, batch"
+    ):
         hs.SweepHead(over={"rate": [1]})
     with pytest.raises(hs.UserError, match=r"^SweepHead: over: learning_rate can't be -1: Input"):
         hs.SweepHead(head=hs.MLPHead(), over={"learning_rate": [-1]})

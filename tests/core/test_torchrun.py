@@ -45,7 +45,7 @@ def test_arguments_arrive_as_they_are_and_the_cores_are_shared(tmp_path: Path) -
     assert sorted(out.splitlines()) == ["rank 0 is done", "rank 1 is done"]
     threads = max(1, (os.cpu_count() or 1) // 2)
     assert [rest for _, *rest in started_processes(tmp_path)] == [[threads, mode]] * 2
-    assert {path.name for path in tmp_path.iterdir()} == {"0", "1", "params.yaml"}
+    assert {path.name for path in tmp_path.iterdir()} == {"0", "1", "data", "params.yaml"}
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def findings(folder: Path, problem: str) -> list[Finding]:
-    table = load_findings(folder / "results" / "audit" / "features.tsv")
+    table = load_findings(folder / "results" / "audit" / "features-findings.tsv")
     return [finding for finding in table if finding.problem == problem]
 
 
@@ -66,9 +66,9 @@ def test_finds_one_of_each_and_writes_the_same_bytes_again(
     [odd] = findings(folder, "odd_shape")
     assert (odd.id, odd.score) == ("image 40", 5.0)
 
-    written = (folder / "results" / "audit" / "features.tsv").read_bytes()
+    written = (folder / "results" / "audit" / "features-findings.tsv").read_bytes()
     cases.run_stage(monkeypatch, folder, "audit", *PATHS)
-    assert (folder / "results" / "audit" / "features.tsv").read_bytes() == written
+    assert (folder / "results" / "audit" / "features-findings.tsv").read_bytes() == written
 
 
 def test_images_of_another_dataset_are_an_error(folder: Path, monkeypatch: pytest.MonkeyPatch):

@@ -26,7 +26,7 @@ def write_tables(results: Path, backbone: str, run: str) -> None:
     write_embedding(results / "tsne" / f"{backbone}.tsv", embedding)
     filters = np.zeros((4 if backbone == "resnet50" else 0, 3, 7, 7), np.float32)
     write_filters(results / "filters" / "backbones" / f"{backbone}.npy", filters)
-    write_findings(results / "audit" / f"{backbone}.tsv", [])
+    write_findings(results / "audit" / f"{backbone}-findings.tsv", [])
 
 
 def test_compares_what_evaluate_wrote(
@@ -99,7 +99,7 @@ def test_a_missing_table_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyP
     cases.save_run(tmp_path / "predictions" / "random-linear")
     written = ("--predictions", "predictions/random-linear", "--results", "results")
     cases.run_stage(monkeypatch, tmp_path, "evaluate", *written)
-    write_findings(tmp_path / "results" / "audit" / "random.tsv", [])
+    write_findings(tmp_path / "results" / "audit" / "random-findings.tsv", [])
     missing = r"^error: .*training.random-linear\.tsv is missing; `dvc repro` makes it$"
     with pytest.raises(SystemExit, match=missing):
         cases.run_stage(

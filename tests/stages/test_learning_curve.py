@@ -9,6 +9,7 @@ import pytest
 from headstart.store.audit_findings import write_findings
 from headstart.store.embeddings import Embedding, write_embedding
 from headstart.store.examples import ClassLabel
+from headstart.store.filters import write_filters
 from tests import cases
 from tests.heads import blobs
 
@@ -59,7 +60,10 @@ def test_its_last_point_is_what_train_head_predict_and_evaluate_give(
     active = {"extract": {"backbones": ["random"]}, "train_head": {"heads": ["lda"]}}
     points = Embedding(["1"], [ClassLabel("n0", "plunger")], np.zeros((1, 2)))
     write_embedding(folder / "results/tsne/random.tsv", points)
-    write_findings(folder / "results/audit/random.tsv", [])
+    write_findings(folder / "results/audit/random-findings.tsv", [])
+    write_filters(
+        folder / "results/filters/backbones/random.npy", np.zeros((0, 3, 7, 7), np.float32)
+    )
     written = (*measured, "--report", "report")
     cases.run_stage(monkeypatch, folder, "compare", *written, learning_curve=ASKED, **active)
     report = folder / "report"
