@@ -36,7 +36,8 @@ def test_few_labels_are_called_wrong_where_all_are_right_but_the_task_is_hard():
 
 
 def test_no_predictions_no_findings():
-    empty = OutOfSample(*(np.empty(0, np.int64),) * 3, np.empty((0, 0)), np.empty((0, 0)))
+    none, no_rows = np.empty(0, np.int64), np.empty((0, 0))
+    empty = OutOfSample(none, none, none, no_rows, no_rows)
     assert wrong_labels(empty) == []
     assert alike_classes(empty) == []
 
