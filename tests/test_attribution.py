@@ -23,7 +23,7 @@ from headstart.heads.fitted_head import HEAD_FILE, FittedHead, Standardization, 
 from headstart.heads.head_models import MLP, Affine
 from headstart.store.examples import ClassLabel
 from headstart.training.network_evaluation import predict_logits
-from headstart.training.training_jobs import MODEL_FILE, load_model
+from headstart.training.saved_models import MODEL_FILE, load_model
 
 CPU = torch.device("cpu")
 CLASSES = [ClassLabel(name, name) for name in ("a", "b", "c")]

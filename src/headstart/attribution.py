@@ -16,10 +16,9 @@ from headstart.backbones.loading import load_backbone, resize_tensor
 from headstart.config import Backbone
 from headstart.core.errors import UserError
 from headstart.heads.fitted_head import HEAD_FILE, load_head
-from headstart.heads.head_models import Affine
-from headstart.training import fine_tuning, from_scratch
 from headstart.training.image_transforms import downscale
-from headstart.training.training_jobs import MODEL_FILE, load_model
+from headstart.training.saved_models import MODEL_FILE, load_model
+from headstart.training.untrained_networks import build_untrained
 
 BATCH = 64
 
@@ -65,11 +64,11 @@ def _head_on_backbone(folder: Path, zoo: Mapping[str, Backbone]) -> LinearClassi
     if alias not in zoo:
         raise NotAvailableError("its features are those of several backbones")
     head = load_head(folder / HEAD_FILE)
-    if not isinstance(head.model, Affine):
+    affine = head.on_plain_features()
+    if affine is None:
         raise NotAvailableError(f"a head of kind {head.model.kind} is not linear")
     loaded = load_backbone(zoo[alias])
-    # The head's provenance has more keys: how the features were extracted.
-    if any(head.provenance.get(key) != value for key, value in loaded.provenance.items()):
+    if not head.is_of(loaded.provenance):
         raise UserError(
             f"{folder.name} was trained on another backbone's features; run `dvc repro`"
         )
@@ -80,20 +79,13 @@ def _head_on_backbone(folder: Path, zoo: Mapping[str, Backbone]) -> LinearClassi
         resized = resize_tensor(pixels.permute(0, 3, 1, 2), given)
         return (resized.float() / 255 - mean) / std
 
-    # W ((x - mean) / std) + b as one affine layer
-    weight = head.model.weight / head.standardization.std
-    bias = head.model.bias - weight @ head.standardization.mean
-    return LinearClassifier(
-        loaded.network, transform, torch.from_numpy(weight), torch.from_numpy(bias)
-    )
+    weight, bias = torch.from_numpy(affine.weight), torch.from_numpy(affine.bias)
+    return LinearClassifier(loaded.network, transform, weight, bias)
 
 
 def _trained_network(path: Path) -> LinearClassifier:
     saved = load_model(path)
-    build = (
-        from_scratch.build_untrained if "scratch" in saved.identity else fine_tuning.build_untrained
-    )
-    network = build(saved.identity, len(saved.classes))
+    network = build_untrained(saved.identity, len(saved.classes))
     network.load_state_dict(saved.weights)
     get_classifier = getattr(network, "get_classifier", None)
     classifier = get_classifier() if get_classifier else None

@@ -23,8 +23,8 @@ from headstart.store.examples import write_examples
 from headstart.store.images import open_images
 from headstart.store.predictions import load_predictions
 from headstart.training import fine_tuning
-from headstart.training.fine_tuning import build_untrained
-from headstart.training.training_jobs import load_model
+from headstart.training.saved_models import load_model
+from headstart.training.untrained_networks import build_untrained
 from tests import cases
 
 SPLITS = ["train"] * 16 + ["tune"] * 8 + ["val"] * 8

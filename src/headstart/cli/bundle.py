@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> str:
 
     from headstart.config.backbones import BUNDLED
     from headstart.training.backbone_export import export_backbone
-    from headstart.training.training_jobs import MODEL_FILE
+    from headstart.training.saved_models import MODEL_FILE
 
     path, entry = export_backbone(project / TRAINED / args.run / MODEL_FILE, BUNDLED)
     described = yaml.safe_dump(entry, sort_keys=False, default_flow_style=None)

@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 
 from headstart.core.atomic_files import atomic_path
 from headstart.core.errors import UserError
-from headstart.heads.head_models import MODELS, Model, NearestNeighbors
+from headstart.heads.head_models import MODELS, Affine, Model, NearestNeighbors
 from headstart.store.examples import ClassLabel
 from headstart.store.features import Features
 
@@ -91,6 +91,20 @@ class FittedHead:
         if isinstance(self.model, NearestNeighbors):
             return 0
         return sum(tensor.size for tensor in self.model.tensors().values())
+
+    def is_of(self, backbone: dict[str, Any]) -> bool:
+        """Whether it was trained on the features of the backbone with this provenance alone."""
+        # The head's provenance has more keys: how the features were extracted.
+        return all(self.provenance.get(key) == value for key, value in backbone.items())
+
+    def on_plain_features(self) -> Affine | None:
+        """Returns the head without its standardization, as one affine function of the features:
+        W ((x - mean) / std) + b. None if its model isn't affine.
+        """
+        if not isinstance(self.model, Affine):
+            return None
+        weight = self.model.weight / self.standardization.std
+        return Affine(weight, self.model.bias - weight @ self.standardization.mean)
 
     def logits(self, features: Features) -> np.ndarray:
         """Returns the logits [N, V, C] float32 of features [N, V, D].

@@ -32,8 +32,8 @@ from headstart.runtime.runtimes import start_runtime
 from headstart.store.examples import UNLABELED, Examples
 from headstart.store.features import Features, merge_provenances
 from headstart.store.predictions import Predictions
-from headstart.training import fine_tuning, from_scratch
 from headstart.training.image_transforms import InputSpec
+from headstart.training.untrained_networks import build_untrained
 
 
 @dataclass(frozen=True)
@@ -229,13 +229,8 @@ def load_network(folder: Path, member: NetworkMember, classes: int) -> tuple[nn.
     Raises:
         UserError: this version can't build it.
     """
-    build = (
-        from_scratch.build_untrained
-        if "scratch" in member.identity
-        else (fine_tuning.build_untrained)
-    )
     try:
-        network = build(member.identity, classes)
+        network = build_untrained(member.identity, classes)
         network.load_state_dict(load_file(folder / member.file))
         spec = InputSpec(**member.input)
     except (RuntimeError, TypeError, KeyError) as error:

@@ -10,7 +10,7 @@ from safetensors.torch import save
 from headstart.backbones.weights_file_digests import digest_line
 from headstart.core.atomic_files import atomic_path, write_text
 from headstart.core.errors import UserError
-from headstart.training.training_jobs import load_model
+from headstart.training.saved_models import load_model
 
 
 def export_backbone(model: Path, folder: Path) -> tuple[Path, dict[str, Any]]:

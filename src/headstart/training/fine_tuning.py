@@ -8,9 +8,7 @@ cached (extraction/trunk_activations.py), so an epoch costs the trained part alo
 """
 
 from pathlib import Path
-from typing import Any
 
-import timm
 import torch
 from timm.layers.norm_act import freeze_batch_norm_2d
 from torch import nn
@@ -24,7 +22,6 @@ from headstart.core.devices import resolve_device
 from headstart.core.errors import UserError
 from headstart.extraction.trunk_activations import cache_activations
 from headstart.heads.fitted_head import FittedHead
-from headstart.heads.head_models import Affine
 from headstart.store.images import Images
 from headstart.training import distributed
 from headstart.training.activation_inputs import ActivationInputs
@@ -119,10 +116,10 @@ def attach_head(backbone: LoadedBackbone, head: FittedHead) -> nn.Module:
         UserError: the head was trained on another backbone's features or isn't affine, or the
             network doesn't end in one affine layer.
     """
-    # The head's provenance has more keys: how the features were extracted.
-    if any(head.provenance.get(key) != value for key, value in backbone.provenance.items()):
+    if not head.is_of(backbone.provenance):
         raise UserError("the head was trained on another backbone's features; run `dvc repro`")
-    if not isinstance(head.model, Affine):
+    affine = head.on_plain_features()
+    if affine is None:
         raise UserError(
             f"fine-tuning can't start from a head of kind {head.model.kind}; set finetune.head to "
             f"an affine one, for instance of kind linear"
@@ -135,11 +132,8 @@ def attach_head(backbone: LoadedBackbone, head: FittedHead) -> nn.Module:
             f"{backbone.provenance['architecture']} doesn't end in one affine layer, so the head "
             f"can't be put there; fine-tune another backbone"
         )
-    # W ((x - mean) / std) + b as one affine layer
-    weight = head.model.weight / head.standardization.std
-    bias = head.model.bias - weight @ head.standardization.mean
-    classifier.weight.data.copy_(torch.from_numpy(weight))
-    classifier.bias.data.copy_(torch.from_numpy(bias))
+    classifier.weight.data.copy_(torch.from_numpy(affine.weight))
+    classifier.bias.data.copy_(torch.from_numpy(affine.bias))
     return freeze_batch_norm_2d(network).requires_grad_(True)
 
 
@@ -155,15 +149,3 @@ def draw_zero_kernels(network: nn.Module, seed: int) -> None:
             if weight.requires_grad and weight.ndim > 1 and not weight.any():
                 nn.init.kaiming_normal_(weight, mode="fan_in", nonlinearity="relu")
                 tqdm.write(f"{name} is zero throughout: it starts from random values")
-
-
-def build_untrained(identity: dict[str, Any], num_classes: int) -> nn.Module:
-    """Returns the network of a model that `finetune` saved, without its weights.
-
-    identity: as in `SavedModel`.
-    """
-    backbone = identity["backbone"]
-    network = timm.create_model(
-        backbone["architecture"], num_classes=num_classes, **backbone["model_args"]
-    )
-    return freeze_batch_norm_2d(network)

@@ -3,11 +3,9 @@
 Only a network with a `trunk` may start from pretrained weights, those of the trunk.
 """
 
-from collections.abc import Callable
 from dataclasses import replace
 from inspect import getfile, signature
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -15,7 +13,6 @@ from torch import nn
 from headstart import config, networks
 from headstart.core.devices import resolve_device
 from headstart.core.errors import UserError, did_you_mean
-from headstart.networks import NETWORKS
 from headstart.networks.weight_initialization import INITIALIZATIONS
 from headstart.store.images import Images
 from headstart.training import distributed
@@ -23,16 +20,7 @@ from headstart.training.image_transforms import InputSpec, channel_statistics
 from headstart.training.train_state import BestEvaluation
 from headstart.training.training_jobs import Outputs, TrainingJob, check_images, load_split, run_job
 from headstart.training.training_loop import TrainingTask
-
-
-def timm_network(num_classes: int, architecture: str, **model_args: Any) -> nn.Module:
-    """Returns an untrained network of timm's, from [B, 3, H, W] to logits [B, num_classes]."""
-    import timm  # takes seconds, and the papers' networks don't need it
-
-    return timm.create_model(architecture, num_classes=num_classes, **model_args)
-
-
-CONSTRUCTORS: dict[str, Callable[..., nn.Module]] = {**NETWORKS, "timm": timm_network}
+from headstart.training.untrained_networks import CONSTRUCTORS
 
 
 def train_scratch(
@@ -119,15 +107,6 @@ def build_network(
             f"{network_config.input_size} px: {error}"
         ) from None
     return network
-
-
-def build_untrained(identity: dict[str, Any], num_classes: int) -> nn.Module:
-    """Returns the network of a model that `train_scratch` saved, without its weights.
-
-    identity: as in `SavedModel`.
-    """
-    network_config = identity["scratch"]
-    return CONSTRUCTORS[network_config["network"]](num_classes, **network_config["arguments"])
 
 
 def load_trunk(network: nn.Module, zoo: config.Backbone) -> tuple[tuple[float, ...], ...]:

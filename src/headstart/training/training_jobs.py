@@ -6,10 +6,9 @@ from dataclasses import asdict, dataclass, replace
 from hashlib import blake2b
 from inspect import getfile
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import nn
 
@@ -21,7 +20,7 @@ from headstart.core.devices import memory_of, supports_bfloat16
 from headstart.core.errors import UserError
 from headstart.core.memory_limits import require_memory
 from headstart.core.weight_digests import update_digest
-from headstart.store.examples import ClassLabel, Split
+from headstart.store.examples import Split
 from headstart.store.filters import write_filters
 from headstart.store.images import Images
 from headstart.store.label_checks import validate_classes
@@ -43,6 +42,7 @@ from headstart.training import (
 )
 from headstart.training.image_transforms import InputSpec, InputTransform
 from headstart.training.network_evaluation import ImageTensors, predict_logits
+from headstart.training.saved_models import MODEL_FILE
 from headstart.training.train_state import BestEvaluation
 from headstart.training.training_loop import (
     TrainingResult,
@@ -51,9 +51,6 @@ from headstart.training.training_loop import (
     serialize_network,
     train_network,
 )
-
-MODEL_FILE = "model.safetensors"
-"""Name of the file in the folder of a run's model."""
 
 TRAINING_CODE = [
     Path(getfile(module))
@@ -257,37 +254,6 @@ def write_outputs(
             shutil.copyfile(snapshot, unfinished)
         network.load_state_dict(load_file(snapshot))
         predict_splits(network, images, inputs, device, forward_passes, outputs.predictions / name)
-
-
-class SavedModel(NamedTuple):
-    """A trained network as it was saved.
-
-    identity: as in `TrainingJob`. weights: its state_dict.
-    """
-
-    identity: dict[str, Any]
-    input_spec: InputSpec
-    classes: list[ClassLabel]
-    weights: dict[str, torch.Tensor]
-
-
-def load_model(path: Path) -> SavedModel:
-    """Returns the model at `path`.
-
-    Raises:
-        UserError: the file can't be read, or wasn't written by this version of headstart.
-    """
-    try:
-        with safe_open(path, framework="pt") as file:
-            description = json.loads((file.metadata() or {}).get("network", "{}"))
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, ValueError, SafetensorError) as error:
-        raise UserError(f"{path} can't be read ({error}); delete it and run `dvc repro`") from None
-    if not description.keys() >= {"input", "classes"}:
-        raise UserError(f"{path} is not a model of this version; delete it and run `dvc repro`")
-    input_spec = InputSpec(**description.pop("input"))
-    classes = [ClassLabel(*pair) for pair in description.pop("classes")]
-    return SavedModel(description, input_spec, classes, weights)
 
 
 def predict_splits(
