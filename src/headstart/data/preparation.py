@@ -71,7 +71,7 @@ def prepare_dataset(dataset: Dataset, section: Prepare) -> PreparedDataset:
     entries: list[Entry] = []
     contents: list[str] = []
     unreadable: list[UnreadableImage] = []
-    for outcome in thread_map(inspect, dataset.records, "reading images"):
+    for outcome in thread_map(inspect, dataset.records, "reading images", dataset.reads_at_once):
         if isinstance(outcome, UnreadableImage):
             unreadable.append(outcome)
         else:
