@@ -17,7 +17,6 @@ from pydantic import (
     model_validator,
 )
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
-
 from upath import UPath
 
 from headstart.core.errors import did_you_mean

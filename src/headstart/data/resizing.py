@@ -38,8 +38,8 @@ def write_images(
     """Writes the manifest's images in its order; returns their side in px.
 
     Memory doesn't grow with the number of images.
-    read, reads_at_once: as those of `datasets.Dataset`. max_side: in px. fit: crop the center square or stretch the
-    image. max_pixels: limit on an image's pixels.
+    read, reads_at_once: as those of `datasets.Dataset`. max_side: in px. fit: crop the center
+    square or stretch the image. max_pixels: limit on an image's pixels.
 
     Raises:
         UserError: an image has changed since the manifest was made.

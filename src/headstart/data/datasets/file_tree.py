@@ -17,8 +17,8 @@ from upath import UPath
 from headstart.core.errors import UserError
 from headstart.data.datasets.remote_tree import (
     folders_of,
+    read_remote,
     remote_names,
-    remote_reader,
     require_listing,
 )
 from headstart.data.datasets.safe_reading import bounded, readable
@@ -81,7 +81,7 @@ def open_tree(
             damaged, or made to unpack to more than it holds.
     """
     if isinstance(path, UPath):
-        names, read = remote_names(path, key), remote_reader(path)
+        names, read = remote_names(path, key), lambda name: read_remote(path / name)
     else:
         with readable(path, key):
             names, read = _names_and_reader(path, key, follow_links)
@@ -130,7 +130,7 @@ def _names_and_reader(
     """Returns the unsorted names in the folder or .zip at `path` and a function that reads them."""
     check(path, key)
     if path.is_dir():
-        return _folder_names(path, follow_links), _folder_reader(path)
+        return _folder_names(path, follow_links), folder_reader(path)
     try:
         archive = zipfile.ZipFile(path)
     except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
@@ -210,7 +210,9 @@ def _zip_names(archive: zipfile.ZipFile) -> list[str]:
     return [*(name for name in names if not name.endswith("/")), *folders_of(names)]
 
 
-def _folder_reader(folder: Path) -> Callable[[str], bytes]:
+def folder_reader(folder: Path) -> Callable[[str], bytes]:
+    """Returns a function that reads the file of a name in `folder`, as `FileTree.read`."""
+
     def read(name: str) -> bytes:
         path = folder / name
         try:

@@ -18,7 +18,7 @@ from headstart.config.section import Fraction, LocalOrRemotePath, Section, Seed
 from headstart.core.errors import UserError, did_you_mean
 from headstart.data.datasets.base import Dataset, Record
 from headstart.data.datasets.box_table import BOX_TABLES, read_boxes
-from headstart.data.datasets.file_tree import FileTree, is_image, open_tree
+from headstart.data.datasets.file_tree import FileTree, check, is_image, open_tree
 from headstart.data.datasets.remote_tree import reads_at_once
 from headstart.store.examples import ClassLabel
 
@@ -36,6 +36,10 @@ class ImageFolder(Section):
     val_fraction: Fraction = 0.2
     seed: Seed = 0
     follow_links: bool = False
+
+    def check(self) -> None:
+        """Checks that the path is there; raises UserError otherwise."""
+        check(self.path)
 
     def load(self) -> Dataset:
         """Lists the images below `path`; the name of a class's folder is its id and its name.
