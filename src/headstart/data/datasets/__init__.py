@@ -73,5 +73,5 @@ def load_dataset(section: DatasetOutline) -> Dataset:
 
 
 def _reader(section: DatasetOutline) -> DatasetSection:
-    content = {"dataset": section.model_dump()}
+    content = {"dataset": dict(section)}
     return validate_as(_DatasetParams, content, "params.yaml").dataset
