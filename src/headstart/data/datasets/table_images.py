@@ -4,7 +4,7 @@ import os
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from posixpath import isabs, join, normpath, relpath, split
+from posixpath import isabs, join, normpath, split
 from typing import NamedTuple
 from unicodedata import normalize
 
@@ -67,7 +67,7 @@ class LocalImages:
                 "`dataset.follow_links: true`"
             )
         if is_inside:
-            return ImageFile(relpath(path, self._root), real)
+            return ImageFile(path.removeprefix(f"{self._root}/"), real)
         id_ = path.lstrip("/")
         self._elsewhere[id_] = path
         return ImageFile(id_, real)
