@@ -27,7 +27,7 @@ class LocalImages:
 
     def __init__(self, root: Path, follow_links: bool) -> None:
         """root: of the dataset. follow_links: whether links may lead out of it."""
-        self._root = str(root.absolute())
+        self._root = normpath(root.absolute())
         self._real_root = os.path.realpath(root)
         self._follow_links = follow_links
         self._files = cache(_files)
