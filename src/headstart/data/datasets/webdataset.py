@@ -150,8 +150,10 @@ class WebDataset(Section):
             return None
         try:
             lines = self.classes.read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"dataset.classes: {self.classes} can't be read: {error}") from None
+        except (OSError, UnicodeDecodeError):
+            raise UserError(
+                f"dataset.classes: {self.classes} can't be read; name a text file with one class per line"
+            ) from None
         names = [line.strip() for line in lines if line.strip()]
         if len(set(names)) < len(names):
             raise UserError(f"dataset.classes: {self.classes} names a class twice; rename one")
