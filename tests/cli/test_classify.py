@@ -16,7 +16,7 @@ from safetensors.numpy import save_file
 from headstart.backbones.loading import load_backbone
 from headstart.config import Backbone
 from headstart.core.file_digests import file_sha256
-from headstart.data.datasets.file_tree import open_tree
+from headstart.data.files.file_tree import open_tree
 from headstart.inference import image_stream
 from headstart.inference.trained_model import load_model
 from headstart.packaging.model_description import DESCRIPTION_FILE

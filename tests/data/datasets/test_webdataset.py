@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from headstart.core.errors import UserError
-from headstart.data.datasets import Dataset, WebDataset, tar_shards
+from headstart.data.datasets import Dataset, WebDataset
 from headstart.data.decoding import UnreadableImageError
+from headstart.data.files import tar_shards
 from tests.data.datasets.layouts import tar, tars
 from tests.pictures import encoded, noise
 

@@ -9,10 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from headstart.core.errors import UserError
-from headstart.data.datasets.block_cache import BlockCache
-from headstart.data.datasets.safe_reading import check_size, readable
 from headstart.data.datasets.table_files import TableFile
 from headstart.data.decoding import UnreadableImageError
+from headstart.data.files.block_cache import BlockCache
+from headstart.data.files.safe_reading import check_size, readable
 
 MAX_ROW_GROUP_BYTES = 1 << 30
 """Limit on the size of a row group's images, which are read and held together."""

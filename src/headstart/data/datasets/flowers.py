@@ -16,9 +16,9 @@ from typing import Literal
 from headstart.config.section import Fraction, Section, Seed
 from headstart.core.errors import UserError
 from headstart.data.datasets.base import Dataset, Record
-from headstart.data.datasets.file_tree import FileTree, check, is_image, open_tree
-from headstart.data.datasets.resumable_download import download
-from headstart.data.datasets.tar_archive import open_tar
+from headstart.data.files.file_tree import FileTree, check, is_image, open_tree
+from headstart.data.files.resumable_download import download
+from headstart.data.files.tar_archive import open_tar
 from headstart.store.examples import ClassLabel
 
 CLASSES = ("daisy", "dandelion", "roses", "sunflowers", "tulips")

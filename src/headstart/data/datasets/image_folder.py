@@ -18,8 +18,8 @@ from headstart.config.section import Fraction, LocalOrRemotePath, Section, Seed
 from headstart.core.errors import UserError, did_you_mean
 from headstart.data.datasets.base import Dataset, Record
 from headstart.data.datasets.box_table import BOX_TABLES, read_boxes
-from headstart.data.datasets.file_tree import FileTree, check, is_image, open_tree
-from headstart.data.datasets.remote_tree import reads_at_once
+from headstart.data.files.file_tree import FileTree, check, is_image, open_tree
+from headstart.data.files.remote_tree import reads_at_once
 from headstart.store.examples import ClassLabel
 
 

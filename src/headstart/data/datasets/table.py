@@ -15,7 +15,6 @@ from headstart.config.section import Fraction, LocalOrRemotePath, Section, Seed
 from headstart.data.datasets.base import Dataset, Record
 from headstart.data.datasets.class_labels import check_classes, find_labels
 from headstart.data.datasets.embedded_images import EmbeddedImages
-from headstart.data.datasets.remote_tree import READS, reads_at_once
 from headstart.data.datasets.row_problems import RowProblems
 from headstart.data.datasets.table_files import (
     check_columns,
@@ -23,6 +22,7 @@ from headstart.data.datasets.table_files import (
 )
 from headstart.data.datasets.table_images import LocalImages, RemoteImages
 from headstart.data.datasets.table_rows import embedded_ids, find_splits, located_ids, read_rows
+from headstart.data.files.remote_tree import READS, reads_at_once
 from headstart.store.examples import ClassLabel
 
 

@@ -22,8 +22,8 @@ from upath import UPath
 
 from headstart.core.errors import UserError, did_you_mean
 from headstart.data.datasets.class_labels import several_labels
-from headstart.data.datasets.file_tree import open_tree
-from headstart.data.datasets.safe_reading import readable
+from headstart.data.files.file_tree import open_tree
+from headstart.data.files.safe_reading import readable
 
 EXTENSIONS = (".csv", ".tsv", ".jsonl", ".parquet")
 METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")

@@ -10,9 +10,9 @@ from unicodedata import normalize
 
 from upath import UPath
 
-from headstart.data.datasets.file_tree import folder_reader
-from headstart.data.datasets.remote_tree import has_listing, read_remote, remote_names
-from headstart.data.datasets.safe_reading import readable
+from headstart.data.files.file_tree import folder_reader
+from headstart.data.files.remote_tree import has_listing, read_remote, remote_names
+from headstart.data.files.safe_reading import readable
 
 
 class ImageFile(NamedTuple):

@@ -12,8 +12,8 @@ from typing import Literal
 from headstart.config.section import Section
 from headstart.core.errors import UserError
 from headstart.data.datasets.base import Box, Dataset, Record
-from headstart.data.datasets.file_tree import FileTree, check, is_image, open_tree
-from headstart.data.datasets.resumable_download import download
+from headstart.data.files.file_tree import FileTree, check, is_image, open_tree
+from headstart.data.files.resumable_download import download
 from headstart.store.examples import ClassLabel
 
 FOLDER = "tiny-imagenet-200"

@@ -23,12 +23,12 @@ from headstart.core.errors import UserError, did_you_mean
 from headstart.core.thread_map import thread_map
 from headstart.data.datasets.base import Dataset, Record
 from headstart.data.datasets.class_labels import check_classes, find_labels, several_labels
-from headstart.data.datasets.file_tree import is_image, open_tree
-from headstart.data.datasets.remote_tree import reads_at_once
 from headstart.data.datasets.row_problems import RowProblems
-from headstart.data.datasets.safe_reading import readable
 from headstart.data.datasets.split_names import DatasetSplit, splits_in_names
-from headstart.data.datasets.tar_shards import TarImages, TarMember, list_members
+from headstart.data.files.file_tree import is_image, open_tree
+from headstart.data.files.remote_tree import reads_at_once
+from headstart.data.files.safe_reading import readable
+from headstart.data.files.tar_shards import TarImages, TarMember, list_members
 from headstart.store.examples import ClassLabel
 
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
@@ -152,7 +152,8 @@ class WebDataset(Section):
             lines = self.classes.read_text(encoding="utf-8").splitlines()
         except (OSError, UnicodeDecodeError):
             raise UserError(
-                f"dataset.classes: {self.classes} can't be read; name a text file with one class per line"
+                f"dataset.classes: {self.classes} can't be read; name a text file with one class "
+                "per line"
             ) from None
         names = [line.strip() for line in lines if line.strip()]
         if len(set(names)) < len(names):

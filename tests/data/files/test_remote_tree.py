@@ -10,8 +10,8 @@ from upath import UPath
 from headstart.config import DatasetOutline, Prepare
 from headstart.core.errors import UserError
 from headstart.data.datasets import Dataset, ImageFolder, check_dataset, load_dataset
-from headstart.data.datasets.remote_tree import READS
 from headstart.data.decoding import UnreadableImageError
+from headstart.data.files.remote_tree import READS
 from headstart.data.preparation import prepare_dataset
 from tests.data.datasets import layouts
 from tests.pictures import put

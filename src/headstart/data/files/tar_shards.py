@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 from upath import UPath
 
 from headstart.core.errors import UserError
-from headstart.data.datasets.block_cache import BlockCache
-from headstart.data.datasets.remote_tree import read_range
-from headstart.data.datasets.safe_reading import check_size, readable
 from headstart.data.decoding import UnreadableImageError
+from headstart.data.files.block_cache import BlockCache
+from headstart.data.files.remote_tree import read_range
+from headstart.data.files.safe_reading import check_size, readable
 
 BLOCK_BYTES = 1 << 23
 """Images are read in blocks of about so many bytes: the next image is mostly in the same one."""

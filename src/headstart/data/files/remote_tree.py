@@ -8,8 +8,8 @@ from pathlib import Path
 from upath import UPath
 
 from headstart.core.errors import UserError
-from headstart.data.datasets.safe_reading import MAX_FILE_BYTES, check_size, readable
 from headstart.data.decoding import UnreadableImageError
+from headstart.data.files.safe_reading import MAX_FILE_BYTES, check_size, readable
 
 READS = 32
 """How many images of a remote dataset are read at once, because each waits for the network."""

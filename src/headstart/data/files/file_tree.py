@@ -15,14 +15,14 @@ from pathlib import Path
 from upath import UPath
 
 from headstart.core.errors import UserError
-from headstart.data.datasets.remote_tree import (
+from headstart.data.decoding import UnreadableImageError
+from headstart.data.files.remote_tree import (
     folders_of,
     read_remote,
     remote_names,
     require_listing,
 )
-from headstart.data.datasets.safe_reading import bounded, readable
-from headstart.data.decoding import UnreadableImageError
+from headstart.data.files.safe_reading import bounded, readable
 
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 """Compression methods of which zipfile unpacks only as many bytes as are read."""

@@ -3,7 +3,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from headstart.data.datasets.block_cache import HELD, BlockCache
+from headstart.data.files.block_cache import HELD, BlockCache
 
 
 def test_each_block_is_read_once_though_many_threads_want_it():
