@@ -30,7 +30,7 @@ def test_few_blocks_are_held():
 
 
 def test_what_reading_raises_is_raised():
-    blocks = BlockCache(lambda key: 1 // key)
+    blocks: BlockCache[int, int] = BlockCache(lambda key: 1 // key)
     for _ in range(2):
         with pytest.raises(ZeroDivisionError):
             blocks[0]

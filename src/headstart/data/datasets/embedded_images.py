@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from headstart.core.errors import UserError
+from headstart.core.errors import UserError, first_line
 from headstart.data.datasets.table_files import TableFile
 from headstart.data.decoding import UnreadableImageError
 from headstart.data.files.block_cache import BlockCache
@@ -76,7 +76,7 @@ class EmbeddedImages:
                 leaf = _leaf(file, self._column)
                 return file.read_row_group(number, columns=[leaf]).flatten().column(0)
             except (pa.ArrowException, OSError) as error:
-                raise UserError(f"dataset.path: {path} is damaged: {error}") from None
+                raise UserError(f"dataset.path: {path} is damaged: {first_line(error)}") from None
 
 
 def _leaf(file: pq.ParquetFile, column: str) -> str:

@@ -48,7 +48,7 @@ def splits_in_names(names: Sequence[str], folder: str) -> list[DatasetSplit] | N
         UserError: some do and others don't.
     """
     splits: list[DatasetSplit | None] = [split_in_name(name) for name in names]
-    named = [split for split in splits if split is not None]
+    named = list(filter(None, splits))
     if named and len(named) < len(splits):
         unnamed = names[splits.index(None)]
         raise UserError(

@@ -20,7 +20,7 @@ import pyarrow.json
 import pyarrow.parquet as pq
 from upath import UPath
 
-from headstart.core.errors import UserError, did_you_mean
+from headstart.core.errors import UserError, did_you_mean, first_line
 from headstart.data.datasets.class_labels import several_labels
 from headstart.data.files.file_tree import open_tree
 from headstart.data.files.safe_reading import readable
@@ -150,8 +150,7 @@ def _opened(file: TableFile) -> Iterator[IO[bytes]]:
         except (pa.ArrowException, OSError) as error:
             if isinstance(error, OSError) and error.errno:  # pyarrow's own have no number
                 raise
-            described = " ".join(str(error).split())[:300]
-            raise UserError(f"dataset.path: {file.path} is damaged: {described}") from None
+            raise UserError(f"dataset.path: {file.path} is damaged: {first_line(error)}") from None
 
 
 def _column_names(file: TableFile, opened: IO[bytes]) -> list[str]:

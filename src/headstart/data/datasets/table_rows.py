@@ -1,7 +1,7 @@
 """The rows of a table: the split and the image of each, and what is wrong in them."""
 
 from collections.abc import Iterator, Mapping
-from itertools import chain
+from itertools import chain, repeat
 from posixpath import dirname
 from typing import NamedTuple
 
@@ -85,7 +85,7 @@ def find_splits(rows: TableRows, path: object, problems: RowProblems) -> list[Da
         return ["train"] * sum(rows.lengths)
     of_files = splits_in_names([file.name for file in rows.files], str(path))
     for number, length in enumerate(rows.lengths):
-        splits += [of_files[number] if of_files else "train"] * length
+        splits.extend(repeat(of_files[number] if of_files else "train", length))
     return splits
 
 

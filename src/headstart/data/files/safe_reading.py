@@ -7,7 +7,7 @@ from typing import IO
 
 from upath import UPath
 
-from headstart.core.errors import UserError
+from headstart.core.errors import UserError, first_line
 from headstart.data.decoding import UnreadableImageError
 
 MAX_FILE_BYTES = 1 << 29
@@ -60,8 +60,7 @@ def _remote_problem(path: UPath, error: Exception) -> str:
     if isinstance(error, ImportError):
         driver = "`uv sync --extra s3`" if path.protocol == "s3" else f"its driver: {error}"
         return f"{path} can't be read: {path.protocol}:// needs {driver}"
-    described = " ".join(str(error).split())
     return (
-        f"{path} can't be read ({type(error).__name__}: {described}); check the address, your "
+        f"{path} can't be read ({type(error).__name__}: {first_line(error)}); check the address, your "
         "credentials and the network, and run again"
     )
