@@ -39,7 +39,7 @@ def split_in_name(name: str) -> DatasetSplit | None:
     return None
 
 
-def splits_in_names(names: Sequence[str], folder: str) -> list[DatasetSplit] | None:
+def splits_in_names(names: Sequence[str], folder: str) -> Sequence[DatasetSplit] | None:
     """Returns the split that each of `names` names, or None if none does.
 
     folder: that they lie in, for messages.
@@ -47,8 +47,8 @@ def splits_in_names(names: Sequence[str], folder: str) -> list[DatasetSplit] | N
     Raises:
         UserError: some do and others don't.
     """
-    splits: list[DatasetSplit | None] = [split_in_name(name) for name in names]
-    named = list(filter(None, splits))
+    splits = tuple(map(split_in_name, names))
+    named = tuple(filter(None, splits))
     if named and len(named) < len(splits):
         unnamed = names[splits.index(None)]
         raise UserError(

@@ -61,6 +61,6 @@ def _remote_problem(path: UPath, error: Exception) -> str:
         driver = "`uv sync --extra s3`" if path.protocol == "s3" else f"its driver: {error}"
         return f"{path} can't be read: {path.protocol}:// needs {driver}"
     return (
-        f"{path} can't be read ({type(error).__name__}: {first_line(error)}); check the address, your "
-        "credentials and the network, and run again"
+        f"{path} can't be read ({type(error).__name__}: {first_line(error)}); check the address, "
+        "your credentials and the network, and run again"
     )
