@@ -138,6 +138,17 @@ def test_a_damaged_or_compressed_archive_is_an_error(tmp_path: Path, damage: Any
     assert "a.tar can't be read as a .tar" in error_of(tmp_path)
 
 
+def test_a_negative_size_does_not_lead_back_for_ever(tmp_path: Path):
+    path = tar(tmp_path / "a.tar", ("0.png", IMAGE), ("0.cls", b"0"))
+    data = bytearray(path.read_bytes())
+    cls = data.index(b"0.cls")
+    data[cls + 124 : cls + 136] = b"\xff" * 10 + (-1024 % 65536).to_bytes(2, "big")
+    data[cls + 148 : cls + 156] = b" " * 8
+    data[cls + 148 : cls + 155] = b"%06o\0" % sum(data[cls : cls + 512])
+    path.write_bytes(data)
+    assert "a negative size" in error_of(tmp_path)
+
+
 def test_an_archive_that_became_shorter(tmp_path: Path):
     path = tar(tmp_path / "a.tar", ("0.png", IMAGE), ("0.cls", b"0"))
     dataset = load(path)

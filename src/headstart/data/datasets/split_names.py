@@ -39,7 +39,7 @@ def split_in_name(name: str) -> DatasetSplit | None:
     return None
 
 
-def splits_in_names(names: Sequence[str], folder: str) -> Sequence[DatasetSplit] | None:
+def splits_in_names(names: Sequence[str], folder: str) -> list[DatasetSplit] | None:
     """Returns the split that each of `names` names, or None if none does.
 
     folder: that they lie in, for messages.
@@ -47,12 +47,17 @@ def splits_in_names(names: Sequence[str], folder: str) -> Sequence[DatasetSplit]
     Raises:
         UserError: some do and others don't.
     """
-    splits = tuple(map(split_in_name, names))
-    named = tuple(filter(None, splits))
-    if named and len(named) < len(splits):
-        unnamed = names[splits.index(None)]
+    named: list[DatasetSplit] = []
+    unnamed: list[str] = []
+    for name in names:
+        split = split_in_name(name)
+        if split is None:
+            unnamed.append(name)
+        else:
+            named.append(split)
+    if named and unnamed:
         raise UserError(
-            f"dataset.path: {folder} has '{unnamed}', whose name says no split as those of other "
-            "files do; put train, val or test into every name, or into none"
+            f"dataset.path: {folder} has '{unnamed[0]}', whose name says no split as those of "
+            "other files do; put train, val or test into every name, or into none"
         )
     return named or None

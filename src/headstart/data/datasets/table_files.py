@@ -6,7 +6,6 @@ that was downloaded from the Hugging Face hub.
     any other single table
 """
 
-import io
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -158,7 +157,8 @@ def _column_names(file: TableFile, opened: IO[bytes]) -> list[str]:
         case ".parquet":
             return pq.read_schema(opened).names
         case ".jsonl":
-            return pyarrow.json.read_json(io.BytesIO(opened.readline())).column_names
+            with pyarrow.json.open_json(opened) as reader:
+                return reader.schema.names
         case _:
             with pyarrow.csv.open_csv(opened, parse_options=_csv_format(file)) as reader:
                 return reader.schema.names

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from upath import UPath
 
-from headstart.core.errors import UserError
+from headstart.core.errors import UserError, first_line
 from headstart.data.decoding import UnreadableImageError
 from headstart.data.files.block_cache import BlockCache
 from headstart.data.files.remote_tree import read_range
@@ -48,15 +48,19 @@ def list_members(path: Path | UPath, texts: tuple[str, ...]) -> Iterator[TarMemb
         try:
             with tarfile.open(fileobj=opened, mode="r:") as archive:  # pyright: ignore
                 for member in archive:
+                    if member.size < 0:  # which would lead back to members before it, for ever
+                        raise tarfile.ReadError("a file has a negative size")
                     if not member.isreg() or member.issparse():
                         continue
                     text = None
                     if member.name.lower().endswith(texts):
                         text = _text(path, archive, member)
                     yield TarMember(member.name, member.offset_data, member.size, text)
-        except tarfile.TarError as error:
+        except UserError:
+            raise
+        except (tarfile.TarError, ValueError, OverflowError) as error:
             raise UserError(
-                f"dataset.path: {path} can't be read as a .tar ({error}); unpack it if it is "
+                f"dataset.path: {path} can't be read as a .tar ({first_line(error)}); unpack it if it is "
                 "compressed (`gunzip`), or copy or download it again"
             ) from None
 
