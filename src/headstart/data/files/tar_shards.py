@@ -60,8 +60,8 @@ def list_members(path: Path | UPath, texts: tuple[str, ...]) -> Iterator[TarMemb
             raise
         except (tarfile.TarError, ValueError, OverflowError) as error:
             raise UserError(
-                f"dataset.path: {path} can't be read as a .tar ({first_line(error)}); unpack it if it is "
-                "compressed (`gunzip`), or copy or download it again"
+                f"dataset.path: {path} can't be read as a .tar ({first_line(error)}); unpack it "
+                "if it is compressed (`gunzip`), or copy or download it again"
             ) from None
 
 
