@@ -32,7 +32,7 @@ def test_from_features_to_predictions(
     assert re.fullmatch(r"random-linear: 60 train images, top-1 \d+\.\d% on 60 tune images\n", said)
     assert [f.name for f in (folder / "model/random-linear").iterdir()] == ["head.safetensors"]
     curve = (folder / "results/training/random-linear.tsv").read_text().splitlines()
-    columns = ["epoch", "train_loss", "train_top1", "tune_loss", "tune_top1", "phase"]
+    columns = ["epoch", "train_loss", "train_top1", "tune_loss", "tune_top1", "phase", "tune_score"]
     assert curve[0].split("\t") == columns
     assert [line.split("\t")[0] for line in curve[1:]] == [str(e) for e in range(1, 16)]
     tuning = (folder / "results/tuning/random-linear.tsv").read_text().splitlines()

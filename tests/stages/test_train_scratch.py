@@ -4,7 +4,6 @@ import json
 import re
 import shutil
 from pathlib import Path
-from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -20,6 +19,7 @@ from headstart.store.filters import load_filters
 from headstart.store.output_statistics import load_output_statistics
 from headstart.store.predictions import load_predictions
 from headstart.store.training_curves import load_training_curve
+from headstart.training.network_evaluation import Evaluation
 from tests import cases
 
 SPLITS = ["train"] * 32 + ["tune"] * 16 + ["val"] * 12 + ["test"] * 4
@@ -133,8 +133,10 @@ def test_a_change_of_snapshots_gives_what_a_first_run_gives(
 ):
     def outputs(cache: str, most: int) -> dict[str, bytes]:
         top1 = iter([0.1, 0.3, 0.5, 0.4])
-        seen = SimpleNamespace(means=lambda: (1.0, next(top1)))
-        monkeypatch.setattr("headstart.training.training_loop.evaluate_network", lambda *_: seen)
+        monkeypatch.setattr(
+            "headstart.training.training_loop.evaluate_network",
+            lambda *_: Evaluation(1.0, next(top1)),
+        )
         monkeypatch.setenv("HEADSTART_CACHE", str(folder / cache))
         for made in ("model", "predictions"):
             shutil.rmtree(folder / made, ignore_errors=True)

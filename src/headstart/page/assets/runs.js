@@ -76,6 +76,9 @@ function drawRuns() {
       },
     },
     ...(DATA.classes.length > 5 ? [metric("top5", "top-5", "share of val images whose class is among the five likeliest", percent)] : []),
+    metric("balanced_accuracy", "balanced", "balanced accuracy: the mean over classes of the share that is right, so that every class counts the same", percent),
+    metric("macro_f1", "macro-F1", "mean over classes of F1, the harmonic mean of precision and recall", percent),
+    metric("auroc", "AUROC", "mean over classes of the area under the ROC curve of one class against the rest; 50 % is chance", percent),
     metric("nll", "NLL", "negative log-likelihood before temperature scaling; lower is better", (x) => x.toFixed(3)),
     metric("ece", "ECE", "expected calibration error before temperature scaling; lower is better", (x) => x.toFixed(3)),
     ...(onTest
@@ -103,10 +106,10 @@ function drawRuns() {
     },
     { title: "n", hint: "val images", numeric: true, value: (run) => run.val.n, cell: (run) => element("span", { class: "number" }, count(run.val.n)) },
   ];
-  const best = [...DATA.runs].sort((a, b) => b.val.top1 - a.val.top1);
+  const best = [...DATA.runs].sort((a, b) => b.val[DATA.chosenBy.metric] - a.val[DATA.chosenBy.metric]);
   const about =
     DATA.runs.length > 1
-      ? `In bold ${DATA.chosen}, the run that tune chose. A click on a head sorts; a click on a name shows that run below.`
+      ? `In bold ${DATA.chosen}, the run that tune chose by ${DATA.chosenBy.title}. A click on a head sorts; a click on a name shows that run below.`
       : "";
   section("runs").append(
     element("p", {}, about),
