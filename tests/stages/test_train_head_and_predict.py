@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from headstart.store.predictions import load_predictions
+from headstart.store.tuning_results import load_tuning_results
 from tests import cases
 from tests.heads import blobs
 
@@ -60,6 +61,19 @@ def test_a_choice_leaves_its_candidates(
     assert len(tuning) == 1 + 12
     # A head that is not trained in epochs has a table all the same: dvc.yaml declares one.
     assert len((folder / "results/training/random-linear.tsv").read_text().splitlines()) == 1
+
+
+def test_tune_chooses_by_what_params_say(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    choice = {"choose_by": "macro_f1"}
+    cases.run_stage(monkeypatch, folder, "train_head", *TRAIN, "lda", evaluate=choice)
+    said = capsys.readouterr().out
+    assert re.search(r"60 train images, macro-F1 \d+\.\d% on 60 tune images", said)
+    table = load_tuning_results(folder / "results/tuning/random-linear.tsv")
+    assert table.metric == "macro_f1"
+    best = max(table.scores, key=lambda score: (score.value, -score.nll))
+    assert table.scores[table.chosen] == best
 
 
 def test_features_above_the_memory_limit_are_streamed(
