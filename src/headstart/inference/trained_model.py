@@ -12,7 +12,7 @@ from torch import nn
 
 from headstart.backbones.loading import LoadedBackbone, load_backbone
 from headstart.config import Backbone, validate_as
-from headstart.core.errors import UserError
+from headstart.core.errors import UserError, first_line
 from headstart.evaluation.ensembles import align_members, average_members
 from headstart.evaluation.run_results import protocol_probabilities
 from headstart.extraction.cached_rows import CachedRows
@@ -236,6 +236,6 @@ def load_network(folder: Path, member: NetworkMember, classes: int) -> tuple[nn.
     except (RuntimeError, TypeError, KeyError) as error:
         raise UserError(
             f"this version of headstart or timm builds another network than {member.name} "
-            f"({str(error).splitlines()[0]}); use those in model.json"
+            f"({first_line(error)}); use those in model.json"
         ) from None
     return network.eval().requires_grad_(False), spec
