@@ -4,6 +4,7 @@ const WORDS = {
   run: "one classifier: a network with the head or the training that its name says",
   "train, tune, val, test": "the parts of your images: learned from, chosen on, reported on, and kept aside",
   "top-1": "the share of images whose likeliest class is the right one; top-5: the right one is among the five likeliest",
+  "balanced, macro-F1, AUROC": "averages over classes, so that rare classes count as much as frequent ones: of the share that is right, of F1 (precision and recall in one), and of how well the class's images are ranked above all others",
   interval: `holds the true value in about ${level} of repetitions with other val images; n is the number of images`,
   p: "of an image: how sure the run is of its answer, after temperature scaling",
   "ten crops": "the average over ten cuts of an image; one view is the whole image alone",
