@@ -66,7 +66,7 @@ def test_writes_model_curve_and_predictions(
 ):
     cases.run_stage(monkeypatch, folder, "train_scratch", *PATHS, "--network", "small", **CHANGES)
     assert re.fullmatch(
-        r"small: \d+\.\d% of tune right, the best, after epoch [12]\n", capsys.readouterr().out
+        r"small: top-1 \d+\.\d% on tune, the best, after epoch [12]\n", capsys.readouterr().out
     )
     written = sorted(path.name for path in (folder / "model").iterdir())
     assert written[0] == "model.safetensors"
@@ -152,7 +152,7 @@ def test_a_change_of_snapshots_gives_what_a_first_run_gives(
         return {str(path.relative_to(folder)): path.read_bytes() for path in found}
 
     many = outputs("cache", 20)
-    assert capsys.readouterr().out == "small: 50.0% of tune right, the best, after epoch 3\n"
+    assert capsys.readouterr().out == "small: top-1 50.0% on tune, the best, after epoch 3\n"
     assert "model/snapshot_02.safetensors" in many
     fewer = outputs("cache", 2)
     assert fewer == outputs("empty", 2)
