@@ -25,7 +25,7 @@ EXAMPLE_MEANS = ("top1", "top5", "nll", "brier", "ece")
 
 METRIC_NAMES = (*EXAMPLE_MEANS, *CLASS_AVERAGES)
 
-BLOCK_RESAMPLES = 32
+BLOCK_RESAMPLES = 256
 """How many resamples are computed at once, as one product of matrices."""
 
 CALIBRATION_BINS = 15
