@@ -14,13 +14,15 @@ def resize(args: Namespace, params: Params) -> str:
 
     set_up_pillow()
     manifest = load_manifest(args.manifest)
+    dataset = datasets.load_dataset(params.dataset)
     side = write_images(
         args.images,
         manifest,
-        datasets.load_dataset(params.dataset).read,
+        dataset.read,
         params.resize.side,
         params.resize.fit,
         params.prepare.max_pixels,
+        dataset.reads_at_once,
     )
     return f"stored {len(manifest.entries)} images of {side} x {side} px"
 

@@ -33,12 +33,13 @@ def write_images(
     max_side: int,
     fit: Fit,
     max_pixels: int,
+    reads_at_once: int | None = None,
 ) -> int:
     """Writes the manifest's images in its order; returns their side in px.
 
     Memory doesn't grow with the number of images.
-    read: as `datasets.Dataset.read`. max_side: in px. fit: crop the center square or stretch the
-    image. max_pixels: limit on an image's pixels.
+    read, reads_at_once: as those of `datasets.Dataset`. max_side: in px. fit: crop the center
+    square or stretch the image. max_pixels: limit on an image's pixels.
 
     Raises:
         UserError: an image has changed since the manifest was made.
@@ -59,7 +60,8 @@ def write_images(
         pixels = file.create_dataset("pixels", (len(entries), side, side, 3), np.uint8)
         digests = np.empty((len(entries), 32), np.uint8)
         block = np.empty((BLOCK, side, side, 3), np.uint8)
-        for row, image in enumerate(thread_map(load_square, entries, f"resizing to {side} px")):
+        squares = thread_map(load_square, entries, f"resizing to {side} px", reads_at_once)
+        for row, image in enumerate(squares):
             block[row % BLOCK] = image
             digests[row] = np.frombuffer(pixel_digest(image), np.uint8)
             if row % BLOCK == BLOCK - 1 or row == len(entries) - 1:
