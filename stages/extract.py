@@ -1,6 +1,7 @@
 """Images through one frozen backbone: a feature vector for every view of every image, cached."""
 
 import argparse
+from functools import partial
 
 from headstart.config import Backbone, Params
 from stages import entry, parser, run
@@ -11,20 +12,22 @@ def extract(args: argparse.Namespace, params: Params) -> str:
     from headstart.core.torchrun import launch_processes
     from headstart.extraction.pipeline import extract_features
     from headstart.extraction.precision_check import median_cosine
-    from headstart.extraction.process_shards import Shard
     from headstart.extraction.row_extractor import (
         RowExtractor,
         check,
         layers_alongside,
         load_row_extractor,
     )
+    from headstart.extraction.shares import Share
     from headstart.extraction.trunk_activations import check_trunks
     from headstart.extraction.view_plan import ViewPlan
     from headstart.store.filters import write_filters
     from headstart.store.images import open_images
+    from headstart.store.shards import find_shards
 
+    batch = Share.from_batch_system()
     launch_processes("stages.extract", params.extract.processes)
-    share = Shard.from_environment()
+    share = Share.from_torchrun().within(batch)
     chosen = entry(params.backbones, "zoo", args.backbone)
     groups = (params.backbones[alias] for alias in params.extract.backbones)
     active = {name: backbone for group in groups for name, backbone in group.items()}
@@ -41,30 +44,38 @@ def extract(args: argparse.Namespace, params: Params) -> str:
 
     rank = f" (process {share.rank} of {share.world})" if share.world > 1 else ""
     finetuned = {alias: params.single_backbones[alias] for alias in params.finetune.backbones}
-    with open_images(args.images) as images:
+    if finetuned:
         # Fine-tuning comes hours later; what is wrong with it should be known now.
-        check_trunks(finetuned, images, params.finetune, params.extract)
-        counts = extract_features(
-            images,
-            args.features,
-            # Lazy: a concatenation's members are loaded one after another.
-            (start(name, backbone) for name, backbone in chosen.items()),
-            ViewPlan(params.extract.ten_crop, params.extract.augmented_views),
-            params.extract.dtype,
-            share,
-        )
-        told = []
-        for (name, backbone), count in zip(chosen.items(), counts, strict=True):
-            cost = ""
-            if backbone.precision != "float32" and count.computed and share.rank == 0:
-                exact = backbone.model_copy(update={"precision": "float32"})
-                ours, exactly = (start(name, one).runtime for one in (backbone, exact))
+        with open_images(args.images) as images:
+            check_trunks(finetuned, images, params.finetune, params.extract)
+    shards = [partial(open_images, path) for path in find_shards(args.images)]
+    counts = extract_features(
+        shards,
+        args.features,
+        # Lazy: a concatenation's members are loaded one after another.
+        [partial(start, name, backbone) for name, backbone in chosen.items()],
+        ViewPlan(params.extract.ten_crop, params.extract.augmented_views),
+        params.extract.dtype,
+        share,
+    )
+    told = []
+    for (name, backbone), count in zip(chosen.items(), counts, strict=True):
+        cost = ""
+        if backbone.precision != "float32" and count.computed and share.rank == 0:
+            exact = backbone.model_copy(update={"precision": "float32"})
+            ours, exactly = (start(name, one).runtime for one in (backbone, exact))
+            with shards[0]() as images:
                 cosine = median_cosine(images, ours, exactly)
-                cost = f"; {backbone.precision}, median cosine with float32 {cosine:.4f}"
-            told.append(f"{name}{rank}: {count}{cost}")
+            cost = f"; {backbone.precision}, median cosine with float32 {cosine:.4f}"
+        told.append(f"{name}{rank}: {count}{cost}")
     if share.rank == 0:
         own = filters.get(args.backbone, NO_FILTERS)  # only a concatenation's members have some
         write_filters(args.results / "filters" / "backbones" / f"{args.backbone}.npy", own)
+    if batch.world > 1:
+        told.append(
+            f"share {batch.rank}/{batch.world} is done; when all are, `dvc repro` without "
+            f"HEADSTART_SHARD checks that nothing is missing"
+        )
     return "; ".join(told)
 
 

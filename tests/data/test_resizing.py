@@ -6,12 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headstart.core.errors import UserError
-from headstart.data.manifest import Entry, Manifest
+from headstart.data.manifest import Entry, Manifest, save_manifest
 from headstart.data.resizing import (
     BLOCK,
     pixel_digest,
     stored_boxes,
-    stored_side,
     to_square,
     write_images,
 )
@@ -54,11 +53,21 @@ def test_an_image_of_that_side_is_untouched():
     np.testing.assert_array_equal(to_square(wide, 16, "crop"), wide[:, 1:17])
 
 
-def test_small_images_are_stored_as_they_are():
-    entries = [Entry("a", "train", 0, 64, 64), Entry("b", "train", 0, 50, 640)]
-    assert stored_side(entries, 299) == 64
-    assert stored_side(entries, 32) == 32
-    assert stored_side([*entries, Entry("c", "val", 0, 400, 300)], 299) == 299
+def test_small_images_are_stored_as_they_are(tmp_path: Path):
+    sizes = {"a": (64, 64), "b": (50, 640), "c": (90, 80)}
+    files = {name: encoded(noise(*size)) for name, size in sizes.items()}
+    entries = [Entry(name, "train", 0, width, height) for name, (height, width) in sizes.items()]
+    for count, max_side, side in ((2, 299, 64), (2, 32, 32), (3, 299, 80)):
+        save_manifest(tmp_path / "manifest.jsonl", Manifest(CLASSES, entries[:count]))
+        stored = write_images(
+            tmp_path / "images.h5",
+            tmp_path / "manifest.jsonl",
+            files.__getitem__,
+            max_side,
+            "crop",
+            10**6,
+        )
+        assert stored.side == side
 
 
 @given(
@@ -115,12 +124,12 @@ def case(count: int) -> tuple[Manifest, dict[str, bytes]]:
 @pytest.mark.parametrize("count", [1, BLOCK, BLOCK + 1, 2 * BLOCK + 7])
 def test_every_row_is_its_image(tmp_path: Path, count: int):
     manifest, files = case(count)
-    path = tmp_path / "images.h5"
-    assert write_images(path, manifest, files.__getitem__, 299, "crop", 1000) == 8
+    path, listed = tmp_path / "images.h5", tmp_path / "manifest.jsonl"
+    save_manifest(listed, manifest)
+    assert write_images(path, listed, files.__getitem__, 299, "crop", 1000).side == 8
     with open_images(path) as stored:
         assert len(stored) == count
         assert stored.pixels.shape == (count, 8, 8, 3)
-        assert stored.pixels.chunks is None
         for i, entry in enumerate(manifest.entries):
             pixels = noise(10, 8, i)[:, 1:9]
             np.testing.assert_array_equal(stored.pixels[i], pixels)
@@ -137,8 +146,10 @@ def test_every_row_is_its_image(tmp_path: Path, count: int):
 
 def test_equal_images_give_equal_bytes(tmp_path: Path):
     manifest, files = case(9)
+    listed = tmp_path / "manifest.jsonl"
+    save_manifest(listed, manifest)
     for name in ("one.h5", "two.h5"):
-        write_images(tmp_path / name, manifest, files.__getitem__, 6, "stretch", 1000)
+        write_images(tmp_path / name, listed, files.__getitem__, 6, "stretch", 1000)
     assert (tmp_path / "one.h5").read_bytes() == (tmp_path / "two.h5").read_bytes()
 
 
@@ -154,6 +165,8 @@ def test_an_image_that_changed_stops_it_and_leaves_nothing(
 ):
     manifest, files = case(9)
     files["ö/2"] = data
+    listed = tmp_path / "manifest.jsonl"
+    save_manifest(listed, manifest)
     with pytest.raises(UserError, match=message):
-        write_images(tmp_path / "images.h5", manifest, files.__getitem__, 6, "crop", 1000)
-    assert list(tmp_path.iterdir()) == []
+        write_images(tmp_path / "images.h5", listed, files.__getitem__, 6, "crop", 1000)
+    assert list(tmp_path.iterdir()) == [listed]
