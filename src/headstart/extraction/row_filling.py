@@ -122,13 +122,15 @@ def check_cache(
     """Computes a few cached rows again; returns whether they are what is cached.
 
     If they differ, something has changed that the cache's provenance doesn't cover, and the whole
-    cache is cleared. counts: the number of rows is added to it.
+    cache is cleared. counts: numbers are added to it.
 
     Raises:
         UserError: cached rows differ while other processes use them.
     """
+    before = cache.dropped
     checked, error = _recompute(cache, runtime, pixels, requests)
     counts.checked += checked
+    counts.dropped += cache.dropped - before
     if error <= TOLERANCES[runtime.provenance["precision"]]:
         return True
     problem = f"cached rows differ from what is computed now (relative error {error:.2g})"
