@@ -1,17 +1,23 @@
 """Images through one frozen backbone: a feature vector for every view of every image, cached."""
 
 import argparse
-from functools import partial
+from collections.abc import Callable
+from functools import cache, partial
 
 from headstart.config import Backbone, Params
 from stages import entry, parser, run
 
+SHARES_OF_A_WORKER = 4
+
 
 def extract(args: argparse.Namespace, params: Params) -> str:
     from headstart.backbones.first_layer_filters import NO_FILTERS
+    from headstart.core.devices import resolve_device
     from headstart.core.torchrun import launch_processes
+    from headstart.extraction.extraction_stats import ExtractionStats, merge_stats
     from headstart.extraction.pipeline import extract_features
     from headstart.extraction.precision_check import median_cosine
+    from headstart.extraction.ray_workers import check_ray, run_shares
     from headstart.extraction.row_extractor import (
         RowExtractor,
         check,
@@ -25,8 +31,11 @@ def extract(args: argparse.Namespace, params: Params) -> str:
     from headstart.store.images import open_images
     from headstart.store.shards import find_shards
 
-    batch = Share.from_batch_system()
-    launch_processes("stages.extract", params.extract.processes)
+    batch, ray = Share.from_batch_system(), params.extract.launch == "ray"
+    if ray:
+        check_ray()
+    else:
+        launch_processes("stages.extract", params.extract.processes)
     share = Share.from_torchrun().within(batch)
     chosen = entry(params.backbones, "zoo", args.backbone)
     groups = (params.backbones[alias] for alias in params.extract.backbones)
@@ -42,22 +51,36 @@ def extract(args: argparse.Namespace, params: Params) -> str:
         filters[name] = extractor.filters
         return extractor
 
+    # Lazy: a concatenation's members are loaded one after another.
+    members = [partial(start, name, backbone) for name, backbone in chosen.items()]
+    shards = [partial(open_images, path.absolute()) for path in find_shards(args.images)]
+    features = args.features.absolute()
+    plan = ViewPlan(params.extract.ten_crop, params.extract.augmented_views)
+
+    def start_worker() -> Callable[[Share], tuple[list[ExtractionStats], dict]]:
+        kept = [cache(member) for member in members]
+        return lambda share: (
+            extract_features(shards, features, kept, plan, params.extract.dtype, share),
+            filters,
+        )
+
     rank = f" (process {share.rank} of {share.world})" if share.world > 1 else ""
     finetuned = {alias: params.single_backbones[alias] for alias in params.finetune.backbones}
     if finetuned:
         # Fine-tuning comes hours later; what is wrong with it should be known now.
         with open_images(args.images) as images:
             check_trunks(finetuned, images, params.finetune, params.extract)
-    shards = [partial(open_images, path) for path in find_shards(args.images)]
-    counts = extract_features(
-        shards,
-        args.features,
-        # Lazy: a concatenation's members are loaded one after another.
-        [partial(start, name, backbone) for name, backbone in chosen.items()],
-        ViewPlan(params.extract.ten_crop, params.extract.augmented_views),
-        params.extract.dtype,
-        share,
-    )
+    if ray:
+        workers = params.extract.processes
+        # Of a single shard, several shares for each worker, so that a slow one holds nobody up.
+        world = len(shards) if len(shards) > 1 else SHARES_OF_A_WORKER * workers
+        shares = [Share(rank, world).within(share) for rank in range(world)]
+        gpu = resolve_device(params.extract.device).type == "cuda"
+        done = run_shares(start_worker, shares, workers, gpu, args.backbone)
+        counts = [merge_stats(of) for of in zip(*(counts for counts, _ in done), strict=True)]
+        filters |= done[0][1]
+    else:
+        counts = extract_features(shards, features, members, plan, params.extract.dtype, share)
     told = []
     for (name, backbone), count in zip(chosen.items(), counts, strict=True):
         cost = ""

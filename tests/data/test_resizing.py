@@ -1,5 +1,8 @@
+from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,13 +12,15 @@ from headstart.core.errors import UserError
 from headstart.data.manifest import Entry, Manifest, save_manifest
 from headstart.data.resizing import (
     BLOCK,
+    StoredImages,
     pixel_digest,
     stored_boxes,
     to_square,
     write_images,
 )
 from headstart.store.examples import ClassLabel
-from headstart.store.images import open_images
+from headstart.store.images import load_file_sizes, open_images
+from headstart.store.shards import shard_of
 from tests.pictures import encoded, noise
 
 CLASSES = [ClassLabel("a", "a"), ClassLabel("b", "b")]
@@ -56,7 +61,7 @@ def test_an_image_of_that_side_is_untouched():
 def test_small_images_are_stored_as_they_are(tmp_path: Path):
     sizes = {"a": (64, 64), "b": (50, 640), "c": (90, 80)}
     files = {name: encoded(noise(*size)) for name, size in sizes.items()}
-    entries = [Entry(name, "train", 0, width, height) for name, (height, width) in sizes.items()]
+    entries = [Entry(name, "train", 0, *size) for name, size in sizes.items()]
     for count, max_side, side in ((2, 299, 64), (2, 32, 32), (3, 299, 80)):
         save_manifest(tmp_path / "manifest.jsonl", Manifest(CLASSES, entries[:count]))
         stored = write_images(
@@ -170,3 +175,75 @@ def test_an_image_that_changed_stops_it_and_leaves_nothing(
     with pytest.raises(UserError, match=message):
         write_images(tmp_path / "images.h5", listed, files.__getitem__, 6, "crop", 1000)
     assert list(tmp_path.iterdir()) == [listed]
+
+
+def sharded(folder: Path, manifest: Manifest, files: dict[str, bytes], shards: int) -> StoredImages:
+    save_manifest(folder / "manifest.jsonl", manifest, shards)
+    listed, images = folder / "manifest.jsonl", folder / "images.h5"
+    return write_images(images, listed, files.__getitem__, 6, "crop", 1000)
+
+
+def written(folder: Path) -> dict[str, tuple[bytes, int]]:
+    """The bytes and the inode of each file."""
+    files = sorted(path for path in folder.rglob("*.h5") if path.is_file())
+    return {path.name: (path.read_bytes(), path.stat().st_ino) for path in files}
+
+
+def test_shards_hold_the_images_of_one_file(tmp_path: Path):
+    manifest, files = case(20)
+    assert sharded(tmp_path, manifest, files, 1) == StoredImages(20, 6, 1, 1)
+    with open_images(tmp_path / "images.h5") as stored:
+        expected = dict(zip(stored.examples.ids, stored.pixels[:], strict=True))
+    assert sharded(tmp_path, manifest, files, 3) == StoredImages(20, 6, 3, 3)
+    with open_images(tmp_path / "images.h5") as stored:
+        assert stored.existing_splits == ["train", "tune", "val", "test"]
+        of = {entry.id: entry for entry in manifest.entries}
+        for position, id_ in enumerate(stored.examples.ids):
+            np.testing.assert_array_equal(stored.pixels[position], expected.pop(id_))
+            assert stored.splits[position] == of[id_].split
+            assert np.isfinite(stored.boxes[position, :, 0]).sum() == len(of[id_].boxes)
+        assert not expected
+        sizes = load_file_sizes(tmp_path / "images.h5")
+        np.testing.assert_array_equal(sizes, [[10, 8]] * 20)
+    assert sharded(tmp_path, manifest, files, 1).rewritten == 1
+    assert list(written(tmp_path)) == ["images.h5"]
+
+
+def test_an_added_image_rewrites_its_own_shard_alone(tmp_path: Path):
+    manifest, files = case(20)
+    sharded(tmp_path, manifest, files, 3)
+    before = written(tmp_path)
+    assert sharded(tmp_path, manifest, files, 3).rewritten == 0
+    assert written(tmp_path) == before
+    more, files = case(21)
+    assert sharded(tmp_path, more, files, 3).rewritten == 1
+    after = written(tmp_path)
+    own = f"{shard_of('ö/20', 3):05d}-of-00003.h5"
+    assert {name for name in after if after[name] != before[name]} == {own}
+
+
+@pytest.mark.parametrize("change", ["the code", "a pixel", "a file", "no HDF5"])
+def test_a_shard_that_would_be_another_or_is_damaged_is_written_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+):
+    manifest, files = case(9)
+    sharded(tmp_path, manifest, files, 1)
+    path = tmp_path / "images.h5"
+    before = path.read_bytes()
+    if change == "the code":
+        monkeypatch.setattr(
+            "headstart.data.resizing.to_square", lambda *_: np.zeros((6, 6, 3), "u1")
+        )
+    elif change == "a pixel":
+        with h5py.File(path, "r+") as file:
+            file["pixels"][4, 0, 0, 0] ^= 1
+    elif change == "a file":
+        files["ö/3"] = encoded(noise(10, 8, 99))
+        content = sha256(files["ö/3"]).hexdigest()
+        entries = [replace(e, content=content) if e.id == "ö/3" else e for e in manifest.entries]
+        manifest = Manifest(CLASSES, entries)
+    else:
+        path.write_bytes(b"none")
+    assert sharded(tmp_path, manifest, files, 1).rewritten == 1
+    if change in ("a pixel", "no HDF5"):
+        assert path.read_bytes() == before
