@@ -7,6 +7,11 @@ from stages import entry, parser, run
 
 
 def train_head(args: argparse.Namespace, params: Params) -> str:
+    from headstart.heads.familiarity import (
+        FAMILIARITY_FILE,
+        familiarity_of_features,
+        save_familiarity,
+    )
     from headstart.heads.fitted_head import HEAD_FILE, save_head
     from headstart.heads.fitting import fit_head
     from headstart.store.features import open_features
@@ -20,8 +25,10 @@ def train_head(args: argparse.Namespace, params: Params) -> str:
         open_features(args.features / "tune.h5", limit) as tune,
     ):
         fitted = fit_head(recipe, train, tune, params.train_head.device)
+        familiarity = familiarity_of_features(train, tune)
     name = args.model.name
     save_head(args.model / HEAD_FILE, fitted.head)
+    save_familiarity(args.model / FAMILIARITY_FILE, familiarity)
     write_training_curve(args.results / "training" / f"{name}.tsv", fitted.curve)
     write_tuning_results(args.results / "tuning" / f"{name}.tsv", fitted.surface)
 

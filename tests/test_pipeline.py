@@ -122,7 +122,7 @@ ARROWS = {
     "training": {"backbones", "config", "core", "extraction", "heads", "networks", "store"},
     "audit": {"config", "core", "heads", "metrics", "store"},
     "evaluation": {"config", "core", "heads", "metrics", "store"},
-    "localization": {"backbones", "config", "core", "metrics", "runtime", "store"},
+    "localization": {"backbones", "config", "core", "metrics", "store"},
     "report": {"core", "metrics", "plotting.py", "store"},
     "page": {"core", "metrics", "report", "store"},
     "packaging": {"config", "core", "store"},

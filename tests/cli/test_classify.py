@@ -14,6 +14,7 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 from headstart.backbones.loading import load_backbone
+from headstart.cli.main import main
 from headstart.config import Backbone
 from headstart.core.file_digests import file_sha256
 from headstart.data.datasets.file_tree import open_tree
@@ -75,6 +76,38 @@ def test_every_file_has_a_row(
     assert problems["notes.txt"].startswith("its name doesn't end as an image's does")
     [alone] = classify(str(carried), _folder_with(members["a/same.png"]))
     assert {**rows["a/same.png"], "file": ""} == {**alone, "file": ""}
+
+
+def test_images_like_no_training_image_are_unknown(
+    packaged: Path, carried: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(packaged / "new", "new")
+    Image.fromarray(np.full((40, 40, 3), 255, np.uint8)).save("new/white.png")
+    plain = classify("carried", Path("new"))
+    percent = {row["file"]: float(row["familiarity"]) for row in plain}
+    assert percent.pop("white.png") == 0 <= min(percent.values())
+    assert all(row["class"] != "unknown" for row in plain)
+
+    capsys.readouterr()
+    rows = classify("carried", Path("new"), "--reject", "10")
+    rejected = [row["file"] for row in rows if row["class"] == "unknown"]
+    assert rejected == [row["file"] for row in plain if float(row["familiarity"]) < 10]
+    assert f"classified images: 17, {len(rejected)} of them as unknown; " in capsys.readouterr().out
+    described = json.loads((carried / DESCRIPTION_FILE).read_text())
+    described["reject"] = 10
+    (carried / DESCRIPTION_FILE).write_text(json.dumps(described))
+    assert classify("carried", Path("new")) == rows
+
+
+def test_a_network_of_the_papers_cannot_reject(
+    packaged: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = ("small", str(packaged / "new"), "-o", "table.tsv", "--project", str(packaged))
+    assert main(["classify", *images, "--reject", "5"]) == 1
+    assert "--reject: small doesn't know how familiar an image is" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["classify", *images, "--reject", "120"])
+    assert "'120' is not a number between 0 and 100" in capsys.readouterr().err
 
 
 def _folder_with(content: bytes) -> Path:

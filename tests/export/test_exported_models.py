@@ -23,7 +23,8 @@ from headstart.core.errors import UserError
 from headstart.evaluation.run_results import protocol_probabilities
 from headstart.export import prediction_graph
 from headstart.export.prediction_graph import build_graph
-from headstart.packaging.model_description import load_description
+from headstart.export.timm_folder import write_timm
+from headstart.packaging.model_description import DESCRIPTION_FILE, load_description
 from headstart.store.images import open_images
 from headstart.store.predictions import load_predictions
 from tests import cases
@@ -136,6 +137,18 @@ def test_timm_opens_a_finetuned_model_and_the_zoo_takes_it(
     content = json.loads((tmp_path / "out/export.json").read_text())
     assert content["parity"]["largest_difference"] < 1e-3
     assert network.pretrained_cfg["input_size"] == (3, 32, 32)
+
+
+def test_timm_resizes_for_a_finetuned_model_as_its_backbone_does(
+    packaged: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(packaged / "data/models/tiny-finetune", tmp_path / "model")
+    description = json.loads((folder / DESCRIPTION_FILE).read_text())
+    description["members"][0]["input"]["interpolation"] = "bicubic"
+    (folder / DESCRIPTION_FILE).write_text(json.dumps(description))
+    write_timm(tmp_path / "out", folder, load_description(folder))
+    config = json.loads((tmp_path / "out/config.json").read_text())
+    assert config["pretrained_cfg"]["interpolation"] == "bicubic"
 
 
 @pytest.mark.parametrize(

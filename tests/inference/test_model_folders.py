@@ -9,9 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import headstart as hs
+from headstart.api.model_folders import ModelFolder
+from headstart.core.errors import UserError
 from headstart.evaluation.run_results import protocol_probabilities
+from headstart.heads.familiarity import FAMILIARITY_FILE, load_familiarity
 from headstart.metrics.calibration import apply_temperature
 from headstart.packaging.model_description import load_description
+from headstart.store.features import load_features
 from headstart.store.predictions import load_predictions
 from tests.packaged import RUNS
 
@@ -72,3 +77,27 @@ def test_a_copy_of_the_folder_says_what_the_pipeline_said(
         for c in np.flatnonzero(np.abs(plain - description.conformal.threshold) > tolerance):
             held = plain[c] >= description.conformal.threshold or ids[c] == candidates[0]
             assert held == (ids[c] in candidates)
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_familiarity_is_that_of_the_runs_own_features(
+    packaged: Path, monkeypatch: pytest.MonkeyPatch, run: str
+) -> None:
+    monkeypatch.setenv("HEADSTART_CACHE", str(packaged / "cache"))
+    folder = packaged / "data/models" / run
+    model = hs.load(folder, device="cpu")
+    assert isinstance(model, ModelFolder)
+    paths = [packaged / f"new/{number:02d}.png" for number in range(16)]
+    if run == "small":
+        with pytest.raises(UserError, match="small doesn't know how familiar an image is"):
+            model.familiarity(paths)
+        return
+    found = model.familiarity(paths)
+    assert found.shape == (16,)
+    assert ((found >= 0) & (found <= 100)).all()
+    if run in ("tiny-linear", "both-lda"):
+        backbone = run.partition("-")[0]
+        own = load_familiarity(packaged / "data/trained" / run / FAMILIARITY_FILE)
+        val = load_features(packaged / f"data/features/{backbone}/val.h5")
+        # Of tune's 24 images one more or less may be as familiar.
+        np.testing.assert_allclose(found, own.percentiles(val.values[:, 0]), atol=100 / 24 + 1e-6)

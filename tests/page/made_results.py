@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from headstart.core.hdf5_files import create_hdf5
+from headstart.store.audit_findings import Finding, write_findings
 from headstart.store.embeddings import Embedding, write_embedding
 from headstart.store.examples import ClassLabel, Examples, write_examples
 from headstart.store.learning_curves import LearningCurvePoint, write_learning_curve
@@ -83,8 +84,20 @@ def make_results(
         nearest = np.array(splits["train"].ids)[order]
         similar = NearestImages(held.ids, nearest, np.linspace(0.9, 0.5, 5)[None].repeat(val, 0))
         write_nearest_images(results / "neighbors" / f"{backbone}-train.tsv", similar)
+        write_findings(results / "audit" / f"{backbone}-findings.tsv", findings(splits))
         learning = [LearningCurvePoint(n, 4 * n, 3, 0.5, 0.4, 0.6, 0.45, 0.55) for n in (1, 2, 5)]
         write_learning_curve(results / "learning_curves" / f"{backbone}-lda.tsv", learning)
+
+
+def findings(splits: dict[str, Examples]) -> list[Finding]:
+    """A pair of near-duplicates across splits, a wrong label, and two classes that are alike."""
+    train, val = splits["train"], splits["val"]
+    first, second = (train.classes[label].id for label in (0, 1))
+    return [
+        Finding(val.ids[0], "val", first, "near_duplicate", 0.98, train.ids[-1], "train", second),
+        Finding(val.ids[-1], "val", second, "wrong_label", 0.9, first),
+        Finding("", "", first, "classes_alike", 0.4, second),
+    ]
 
 
 def write_images(path: Path, splits: dict[str, Examples], side: int) -> None:

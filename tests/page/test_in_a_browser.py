@@ -149,6 +149,24 @@ def test_where_a_run_looked_stands_beside_its_mistakes(page: Page):
     assert page.locator("#mistakes .looked").count() == 0
 
 
+def test_what_the_audit_found_stands_side_by_side(page: Page):
+    audit = page.locator("#audit")
+    assert audit.get_by_text("The audit with the features of resnet50 found 1 pairs").is_visible()
+    duplicates, labels, classes = audit.locator("details").all()
+    assert duplicates.locator("summary").inner_text() == "1 pairs of near-duplicates"
+    first, second = CLASSES[:2]
+    tile = duplicates.locator("li")
+    assert tile.locator(".thumbnail").count() == 2
+    assert tile.inner_text().strip() == f"{first} (val), and {second} (train)"
+    assert labels.locator("li").inner_text().strip() == (
+        f"{second} (val), perhaps {first}, score 0.90"
+    )
+    classes.locator("summary").click()
+    assert classes.locator("li").inner_text() == f"{first} and {second} (score 0.40)"
+    audit.get_by_label("with the features of").select_option(label="random")
+    assert audit.locator("details").count() == 3
+
+
 def test_a_cell_of_the_confusion_matrix_opens_its_images(page: Page):
     page.locator("#confusions .matrix").scroll_into_view_if_needed()
     page.locator("#confusions .matrix canvas").first.wait_for()

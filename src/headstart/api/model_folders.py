@@ -14,11 +14,16 @@ from headstart.api.classifier import (
     match_examples,
 )
 from headstart.api.extractor import DEFAULT_CACHE, Extractor, cache_folder
-from headstart.api.image_inputs import gather_inputs
+from headstart.api.image_inputs import ImageInputs, gather_inputs
 from headstart.api.square_images import SquareImages
 from headstart.core.errors import UserError
 from headstart.data.resizing import to_square
-from headstart.inference.trained_model import SquareBatch, TrainedModel, load_model
+from headstart.inference.trained_model import (
+    ModelOutputs,
+    SquareBatch,
+    TrainedModel,
+    load_model,
+)
 from headstart.metrics.classification_metrics import estimate_metrics
 from headstart.packaging.model_description import DESCRIPTION_FILE, ModelDescription
 from headstart.store.examples import Examples
@@ -54,7 +59,24 @@ class ModelFolder:
 
     def predict_proba(self, images: Any) -> np.ndarray:
         """Calibrated probabilities [N, C] float64; images and errors as of `predict`."""
-        return self._predict(images, None)[0]
+        logits = self._outputs(gather_inputs(images, None)).logits
+        return self.model.calibrated(self.model.probabilities(logits))
+
+    def familiarity(self, images: Any) -> np.ndarray:
+        """How many percent of tune's images are not more like the training images: [N] float64.
+
+        Near 0 an image is probably of none of the classes. Images and errors as of `predict`.
+
+        Raises:
+            UserError: the model is a network of the papers, which doesn't know it.
+        """
+        found = self._outputs(gather_inputs(images, None)).familiarity
+        if found is None:
+            raise UserError(
+                f"{self.description.name} doesn't know how familiar an image is; heads on a "
+                f"backbone and networks of timm's do"
+            )
+        return found
 
     def score(self, images: Any, labels: Sequence[Any] | None = None) -> float:
         """Top-1 accuracy; arguments and errors as of `evaluate`."""
@@ -79,24 +101,24 @@ class ModelFolder:
     def __repr__(self) -> str:
         return f"<ModelFolder {self.description.name}: {len(self.description.classes)} classes>"
 
-    def _predict(self, images: Any, labels: Sequence[Any] | None) -> tuple[np.ndarray, Examples]:
-        inputs = gather_inputs(images, labels)
+    def _outputs(self, inputs: ImageInputs) -> ModelOutputs:
         rule = self.description.image
         squares = SquareImages(
             inputs, lambda image: to_square(image, rule.side, rule.fit), self.description.name
         )
         cache = None if self.cache is None else cache_folder(self.cache)
-        logits = self.model.logits(SquareBatch(squares, squares.digests), cache)
-        probabilities = self.model.calibrated(self.model.probabilities(logits))
-        return probabilities, inputs.examples()
+        return self.model.outputs(SquareBatch(squares, squares.digests), cache)
 
     def _predict_labeled(
         self, images: Any, labels: Sequence[Any] | None
     ) -> tuple[np.ndarray, Examples]:
-        probabilities, examples = self._predict(images, labels)
+        inputs = gather_inputs(images, labels)
+        logits = self._outputs(inputs).logits
+        examples = inputs.examples()
         if not examples.labeled:
             raise UserError("there are images without a label; give a label for each")
-        return probabilities, match_examples(examples, self.description.labels)
+        examples = match_examples(examples, self.description.labels)
+        return self.model.calibrated(self.model.probabilities(logits)), examples
 
 
 def load(

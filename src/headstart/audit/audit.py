@@ -1,5 +1,6 @@
 """The whole audit of a dataset: from features, images and their sizes to findings."""
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -105,12 +106,9 @@ def _outliers(neighbors: Neighbors) -> list[tuple[int, float]]:
 def _of_pair(pool: Pool, pair: Pair) -> Finding:
     """The finding of a pair: the later image, with the earlier one, of train first, as evidence."""
     problem = audit_findings.IDENTICAL if pair.identical else audit_findings.NEAR_DUPLICATE
-    finding = _of_image(pool, pair.second, problem, pair.similarity, pool.examples.ids[pair.first])
     first = _of_image(pool, pair.first, problem, pair.similarity)
-    return Finding(
-        *(finding.id, finding.split, finding.class_id, problem, pair.similarity),
-        *(first.id, first.split, first.class_id),
-    )
+    second = _of_image(pool, pair.second, problem, pair.similarity, evidence=first.id)
+    return replace(second, evidence_split=first.split, evidence_class=first.class_id)
 
 
 def _of_image(pool: Pool, position: int, problem: str, score: float, evidence: str = "") -> Finding:

@@ -60,7 +60,7 @@ def make_thumbnails(images: Images, rows: np.ndarray) -> np.ndarray:
 
 def dark_images(thumbnails: np.ndarray) -> list[ImageProblem]:
     """Returns the near black among thumbnails [N, S, S]; score: 1 - the 99th percentile / 255."""
-    brightest = np.percentile(thumbnails.reshape(len(thumbnails), -1), 99, axis=1)
+    brightest = _brightest(thumbnails)
     return [
         ImageProblem(int(i), 1 - float(brightest[i]) / 255)
         for i in np.flatnonzero(brightest < DARK)
@@ -69,13 +69,16 @@ def dark_images(thumbnails: np.ndarray) -> list[ImageProblem]:
 
 def flat_images(thumbnails: np.ndarray) -> list[ImageProblem]:
     """Returns the flat ones that aren't dark; score: 1 - standard deviation / `FLAT`."""
-    flat = thumbnails.reshape(len(thumbnails), -1)
-    deviation = flat.std(axis=1, dtype=np.float32)
-    dark = np.percentile(flat, 99, axis=1) < DARK
+    deviation = thumbnails.reshape(len(thumbnails), -1).std(axis=1, dtype=np.float32)
     return [
         ImageProblem(int(i), 1 - float(deviation[i]) / FLAT)
-        for i in np.flatnonzero((deviation < FLAT) & ~dark)
+        for i in np.flatnonzero((deviation < FLAT) & (_brightest(thumbnails) >= DARK))
     ]
+
+
+def _brightest(thumbnails: np.ndarray) -> np.ndarray:
+    """Returns the 99th percentile of each thumbnail's gray values: [N]."""
+    return np.percentile(thumbnails.reshape(len(thumbnails), -1), 99, axis=1)
 
 
 def tiny_images(sizes: np.ndarray) -> list[ImageProblem]:

@@ -21,7 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from headstart.backbones.loading import build_on_meta
 from headstart.config import Backbone
-from headstart.core.errors import UserError, did_you_mean
+from headstart.core.errors import UserError, did_you_mean, first_line
 
 
 @dataclass(frozen=True)
@@ -129,10 +129,9 @@ def _record(network: nn.Module, names: list[str], key: str) -> list[fx.Node]:
     try:
         graph = _Recorder(opened).trace(network, defaults)
     except Exception as error:  # any error of the network's own code
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(
             f"finetune.{key}: {type(network).__name__} can't be split at {', '.join(names)} "
-            f"({reason}); name a module around it, or none to train the whole network"
+            f"({first_line(error)}); name a module around it, or none to train the whole network"
         ) from error
     if any(node.target is F.dropout for node in graph.nodes):
         raise UserError(

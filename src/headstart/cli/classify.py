@@ -1,7 +1,7 @@
 """`headstart classify`: new images through a trained model, to a table with one row per file."""
 
 import argparse
-from contextlib import chdir
+from contextlib import chdir, suppress
 from pathlib import Path
 
 from headstart.cli.model_argument import (
@@ -14,12 +14,19 @@ from headstart.cli.model_argument import (
 SUMMARY = "Classify new images with a trained run."
 DESCRIPTION = (
     "Classifies the images of a folder or .zip with a trained run, and writes a table with one row "
-    "per file: its class, the calibrated probability of that class, and the candidates, the "
-    "classes of its conformal set. A file without a class says in `problem` why it has none. The "
-    "run's folder is all that is needed. What is computed is cached ($HEADSTART_CACHE, else "
-    ".cache/headstart in the project or in the current folder), so that an interrupted run goes on "
-    "when it is started again."
+    "per file: its class, the calibrated probability of that class, the familiarity, that is how "
+    "many percent of the images of tune are not more like the training images, and the "
+    "candidates, the classes of its conformal set. A file without a class says in `problem` why it "
+    "has none. The run's folder is all that is needed. What is computed is cached "
+    "($HEADSTART_CACHE, else .cache/headstart in the project or in the current folder), so that an "
+    "interrupted run goes on when it is started again."
 )
+
+
+COLUMNS = ("file", "class", "name", "probability", "familiarity", "candidates", "problem")
+
+UNKNOWN = "unknown"
+"""The answer to an image that is like no training image."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,7 +42,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="answers.tsv",
         help="The table to write, as tab-separated values.",
     )
+    parser.add_argument(
+        "--reject",
+        type=_percent,
+        metavar="PERCENT",
+        help="Answer `unknown` for an image whose familiarity is lower; by default as "
+        "classify.reject was when the run was packaged.",
+    )
     add_device_arguments(parser)
+
+
+def _percent(text: str) -> float:
+    with suppress(ValueError):
+        if 0 <= float(text) <= 100:
+            return float(text)
+    raise argparse.ArgumentTypeError(f"'{text}' is not a number between 0 and 100")
 
 
 def run(args: argparse.Namespace) -> str:
@@ -57,17 +78,31 @@ def run(args: argparse.Namespace) -> str:
     from headstart.inference.trained_model import load_model
 
     set_up_pillow()
-    problems = 0
+    problems = unknown = 0
     with chdir(work_folder(args.project)), tsv_writer(out) as table:
         model = load_model(model_folder, args.device, args.batch_size)
-        table.writerow(["file", "class", "name", "probability", "candidates", "problem"])
-        answers = classify_files(model, source, names, cache_root())
-        for file, (label, probability, candidates, problem) in zip(names, answers, strict=True):
-            problems += label is None
-            cells = [label.id, label.name, f"{probability:.4f}"] if label else ["", "", ""]
-            others = "; ".join(candidate.id for candidate in candidates)
-            table.writerow([file, *cells, others, problem])
+        reject = model.description.reject if args.reject is None else args.reject
+        if reject > 0 and not any(member.familiarity for member in model.description.members):
+            raise UserError(
+                f"--reject: {model.description.name} doesn't know how familiar an image is; heads "
+                f"on a backbone and networks of timm's do"
+            )
+        table.writerow(COLUMNS)
+        for file, answer in zip(
+            names, classify_files(model, source, names, cache_root()), strict=True
+        ):
+            label, percent = answer.label, answer.familiarity
+            rejected = percent is not None and percent < reject
+            problems, unknown = problems + (label is None), unknown + rejected
+            cells = [label.id, label.name, f"{answer.probability:.4f}"] if label else ["", "", ""]
+            if rejected:
+                cells[:2] = [UNKNOWN, UNKNOWN]
+            others = "; ".join(candidate.id for candidate in answer.candidates)
+            shown = "" if percent is None else f"{percent:.1f}"
+            table.writerow([file, *cells, shown, others, answer.problem])
     return (
-        f"{args.out}: classified images: {len(names) - problems}; files without a class: {problems}"
+        f"{args.out}: classified images: {len(names) - problems}"
+        + (f", {unknown} of them as {UNKNOWN}" if reject > 0 else "")
+        + f"; files without a class: {problems}"
         + (", see the column `problem`" if problems else "")
     )

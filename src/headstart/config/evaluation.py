@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, PositiveInt, model_validator
 
-from headstart.config.section import Alias, Fraction, Section, Seed, at_most
+from headstart.config.section import Alias, Fraction, Percent, Section, Seed, at_most
 
 
 class Evaluate(Section):
@@ -17,6 +17,16 @@ class Evaluate(Section):
     coverage: Fraction
     resamples: Annotated[int, Field(ge=100), at_most(1_000_000, "more change no digit shown")]
     seed: Seed
+
+
+class Classify(Section):
+    """How a packaged model answers new images.
+
+    reject: in percent. `unknown` is the answer to an image that is less familiar than so many
+    percent of tune's images.
+    """
+
+    reject: Percent
 
 
 class LearningCurve(Section):

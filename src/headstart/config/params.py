@@ -15,6 +15,7 @@ from headstart.config.backbones import (
 )
 from headstart.config.evaluation import (
     TSNE,
+    Classify,
     Ensemble,
     EnsembleRecipe,
     Evaluate,
@@ -61,6 +62,7 @@ class Params(Section):
     ensembles: dict[Alias, EnsembleRecipe]
     ensemble: Ensemble
     evaluate: Evaluate
+    classify: Classify = Classify(reject=0)
     learning_curve: LearningCurve
     tsne: TSNE
     report: Report

@@ -50,6 +50,7 @@ Fraction = Annotated[float, Field(gt=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Probability = Annotated[float, Field(ge=0, le=1)]
+Percent = Annotated[float, Field(ge=0, le=100)]
 _of_range = _wants(2, "two numbers, the least and the greatest")
 Range = Annotated[tuple[Positive, Positive], AfterValidator(_ascending), _of_range]
 _of_rates = _wants(2, "two rates, those of the first and of the last epoch")

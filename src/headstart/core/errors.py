@@ -8,6 +8,11 @@ class UserError(ValueError):
     """An error that the user can fix; the message says how, and no traceback is shown."""
 
 
+def first_line(error: Exception) -> str:
+    """Returns the first line of another library's error, or its type where it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 def did_you_mean(word: str, valid: Iterable[str]) -> str:
     """Returns the end of an error message: the valid word nearest to `word`, or the valid words."""
     choices = sorted(valid)

@@ -20,7 +20,7 @@ class FixedResize(nn.Module):
     """From [B, 3, s, s] to [B, 3, S, S], both of whole numbers in [0, 255] as float32.
 
     The result is that of torch's `interpolate` of uint8 with antialiasing, which rounds after each
-    of the two axes (`runtime.normalized_network.resize_tensor`).
+    of the two axes (`backbones.loading.resize_tensor`).
     """
 
     matrix: Tensor

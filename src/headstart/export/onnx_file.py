@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import torch
 
-from headstart.core.errors import UserError
+from headstart.core.errors import UserError, first_line
 from headstart.export.prediction_graph import PredictionGraph
 
 if TYPE_CHECKING:
@@ -54,8 +54,7 @@ def torch_to_onnx(graph: PredictionGraph, side: int) -> "onnx.ModelProto":
             verbose=False,
         )
     except Exception as error:  # any error of a network's own code
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(f"torch can't export this model to ONNX ({reason})") from error
+        raise UserError(f"torch can't export this model to ONNX ({first_line(error)})") from error
     assert program is not None
     model = program.model_proto
     for value in (*model.graph.input, *model.graph.output):

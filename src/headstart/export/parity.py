@@ -118,7 +118,7 @@ def compare_with_ours(
 def our_logits(model: TrainedModel, squares: np.ndarray, cache: Path | None) -> np.ndarray:
     """Returns the logits [N, C] as `PredictionGraph` defines them, of [N, S, S, 3] uint8."""
     digests = [np.frombuffer(pixel_digest(square), np.uint8) for square in squares]
-    logits = model.logits(SquareBatch(squares, np.array(digests)), cache)  # [N, V, C]
+    logits = model.outputs(SquareBatch(squares, np.array(digests)), cache).logits  # [N, V, C]
     if logits.shape[1] == 1:
         return logits[:, 0]
     averaged = softmax(logits.astype(np.float64), axis=-1).mean(axis=1)

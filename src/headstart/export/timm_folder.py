@@ -10,7 +10,6 @@ import torch
 from timm.models import save_for_hf
 from torch import nn
 
-from headstart.backbones.loading import Preprocessing
 from headstart.core.errors import UserError
 from headstart.core.file_digests import file_sha256
 from headstart.export.parity import Exported
@@ -42,10 +41,9 @@ def write_timm(folder: Path, model_folder: Path, description: ModelDescription) 
     [member] = description.members
     classes = len(description.classes)
     if isinstance(member, HeadMember):
-        architecture, model_args, network, spec, interpolation = _from_head(model_folder, member)
+        architecture, model_args, network, spec = _from_head(model_folder, member)
     else:
         architecture, model_args, network, spec = _from_network(model_folder, member, classes)
-        interpolation = "bilinear"
     plain = timm.create_model(architecture, num_classes=classes, **model_args)
     found = plain.load_state_dict(network.state_dict(), strict=False)
     # Frozen batch normalization lacks this counter, which evaluation doesn't use.
@@ -63,11 +61,11 @@ def write_timm(folder: Path, model_folder: Path, description: ModelDescription) 
             "input_size": (3, spec.size, spec.size),
             "mean": tuple(spec.mean),
             "std": tuple(spec.std),
-            "interpolation": interpolation,
+            "interpolation": spec.interpolation,
             "crop_pct": spec.crop,
         },
     )
-    return _reader(folder, spec, interpolation, isinstance(member, HeadMember))
+    return _reader(folder, spec, isinstance(member, HeadMember))
 
 
 def zoo_entry(folder: Path) -> dict[str, Any]:
@@ -89,7 +87,7 @@ def zoo_entry(folder: Path) -> dict[str, Any]:
 
 def _from_head(
     folder: Path, member: HeadMember
-) -> tuple[str, dict[str, Any], nn.Module, InputSpec, str]:
+) -> tuple[str, dict[str, Any], nn.Module, InputSpec]:
     head = load_head(folder / member.file)
     if len(member.backbones) > 1 or head.model.kind != "affine":
         kind = "several backbones" if len(member.backbones) > 1 else f"a head of {head.model.kind}"
@@ -101,11 +99,11 @@ def _from_head(
     architecture = backbone.provenance["architecture"]
     if architecture == "pixels":
         raise UserError("pixels is no network of timm's; export it to onnx or openvino")
-    preprocessing = backbone.preprocessing
-    spec = InputSpec(preprocessing.input_size, 1.0, preprocessing.mean, preprocessing.std)
+    given = backbone.preprocessing
+    spec = InputSpec(given.input_size, 1.0, given.mean, given.std, given.interpolation)
     model_args = backbone.provenance["model_args"]
     network = attach_head(backbone, head)
-    return architecture, model_args, network, spec, preprocessing.interpolation
+    return architecture, model_args, network, spec
 
 
 def _from_network(
@@ -121,11 +119,10 @@ def _from_network(
     return arguments.pop("architecture"), arguments, network, spec
 
 
-def _reader(folder: Path, spec: InputSpec, interpolation: str, features: bool) -> Exported:
+def _reader(folder: Path, spec: InputSpec, features: bool) -> Exported:
     """Returns the model in `folder` as timm loads it, from stored pixels to logits."""
     network = timm.create_model(f"local-dir:{folder.resolve()}", pretrained=True).eval()
-    normalization = network_preprocessing(spec, spec.size)
-    resized = Preprocessing(spec.size, interpolation, normalization.mean, normalization.std)
+    resized = network_preprocessing(spec, spec.size)
 
     @torch.inference_mode()
     def logits(pixels: np.ndarray) -> np.ndarray:

@@ -26,13 +26,15 @@ class ImagePrediction(NamedTuple):
     """What a model predicts for one file.
 
     label: the likeliest class. probability: its calibrated probability. candidates: the classes of
-    the conformal set, the likeliest first; `label` is always among them. problem: why the file
-    couldn't be read; the other fields then keep their defaults.
+    the conformal set, the likeliest first; `label` is always among them. familiarity: in percent,
+    see `familiarity`; None if the model doesn't know it. problem: why the file couldn't be read;
+    the other fields then keep their defaults.
     """
 
     label: ClassLabel | None = None
     probability: float = 0.0
     candidates: Sequence[ClassLabel] = ()
+    familiarity: float | None = None
     problem: str = ""
 
 
@@ -88,10 +90,13 @@ def predict_squares(
     """Yields the prediction for each of `squares`, of [S, S, 3] uint8."""
     digests = [np.frombuffer(pixel_digest(square), np.uint8) for square in squares]
     batch = SquareBatch(np.stack(squares), np.array(digests))
-    raw = model.probabilities(model.logits(batch, cache))
+    logits, familiarity = model.outputs(batch, cache)
+    raw = model.probabilities(logits)
     calibrated = model.calibrated(raw).max(axis=1)
     classes = model.description.labels
     order = np.argsort(-raw, axis=1, kind="stable")
-    for ranked, probability, members in zip(order, calibrated, model.candidates(raw), strict=True):
-        candidates = [classes[c] for c in ranked if members[c]]
-        yield ImagePrediction(candidates[0], float(probability), candidates)
+    sets = model.candidates(raw)
+    for i, ranked in enumerate(order):
+        candidates = [classes[c] for c in ranked if sets[i, c]]
+        percent = None if familiarity is None else float(familiarity[i])
+        yield ImagePrediction(candidates[0], float(calibrated[i]), candidates, percent)

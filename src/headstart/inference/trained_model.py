@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -12,13 +12,14 @@ from torch import nn
 
 from headstart.backbones.loading import LoadedBackbone, load_backbone
 from headstart.config import Backbone, validate_as
-from headstart.core.errors import UserError
+from headstart.core.errors import UserError, first_line
 from headstart.evaluation.ensembles import align_members, average_members
 from headstart.evaluation.run_results import protocol_probabilities
 from headstart.extraction.cached_rows import CachedRows
 from headstart.extraction.row_extractor import RowExtractor
 from headstart.extraction.row_filling import Pixels
 from headstart.extraction.view_plan import SplitRequest, ViewPlan
+from headstart.heads.familiarity import Familiarity, load_familiarity
 from headstart.heads.fitted_head import FittedHead, load_head
 from headstart.inference.network_runtime import NetworkRuntime
 from headstart.metrics.calibration import apply_temperature, prediction_sets
@@ -33,6 +34,7 @@ from headstart.store.examples import UNLABELED, Examples
 from headstart.store.features import Features, merge_provenances
 from headstart.store.predictions import Predictions
 from headstart.training.image_transforms import InputSpec
+from headstart.training.network_features import LogitsAndFeatures
 from headstart.training.untrained_networks import build_untrained
 
 
@@ -52,40 +54,74 @@ class SquareBatch:
         return SplitRequest(np.arange(len(self.digests)), self.digests, views)
 
 
+class MemberOutputs(NamedTuple):
+    """logits: [N, V, C] float32. views: the names of the V views. familiarity: [N] float64 in
+    percent; None if the member doesn't know it."""
+
+    logits: np.ndarray
+    views: list[str]
+    familiarity: np.ndarray | None
+
+
+class ModelOutputs(NamedTuple):
+    """logits: [N, V, C] float32, averaged over the members. familiarity: [N] float64, the mean of
+    those members that know it, in percent; None if none does."""
+
+    logits: np.ndarray
+    familiarity: np.ndarray | None
+
+
 class LoadedMember(Protocol):
     """A member of a model, ready to compute."""
 
-    def logits(self, batch: SquareBatch, cache: Path | None) -> tuple[np.ndarray, list[str]]:
-        """Returns logits [N, V, C] float32 and the names of the V views; raises UserError where
-        the network gives useless values or the cache can't be written to."""
+    def outputs(self, batch: SquareBatch, cache: Path | None) -> MemberOutputs:
+        """Raises UserError where the network gives useless values or the cache can't be written
+        to."""
         ...
 
 
 class LoadedHead:
     """A head with the backbones whose features it takes."""
 
-    def __init__(self, head: FittedHead, rows: Sequence[CachedRows], ten_crop: bool) -> None:
+    def __init__(
+        self,
+        head: FittedHead,
+        rows: Sequence[CachedRows],
+        ten_crop: bool,
+        familiarity: Familiarity | None,
+    ) -> None:
         self.head, self.rows, self.ten_crop = head, rows, ten_crop
+        self.familiarity = familiarity
         self.provenance = merge_provenances([part for own in rows for part in own.provenances])
 
-    def logits(self, batch: SquareBatch, cache: Path | None) -> tuple[np.ndarray, list[str]]:
+    def outputs(self, batch: SquareBatch, cache: Path | None) -> MemberOutputs:
         request = batch.request(self.ten_crop)
         values = [own(batch.pixels, request, cache) for own in self.rows]
         views = ViewPlan(self.ten_crop, augmented_views=0).names("val")
         examples = unlabeled_examples(len(batch.digests), self.head.classes)
         features = Features(np.concatenate(values, axis=2), views, examples, self.provenance)
-        return self.head.logits(features), views
+        familiarity = None
+        if self.familiarity is not None:
+            familiarity = self.familiarity.percentiles(features.values[:, 0])
+        return MemberOutputs(self.head.logits(features), views, familiarity)
 
 
 class LoadedNetwork:
-    """A network that was trained end to end; it sees one view of an image."""
+    """A network that was trained end to end; it sees one view of an image.
 
-    def __init__(self, rows: CachedRows) -> None:
-        self.rows = rows
+    rows: of C logits, and of features behind them if there is a `familiarity`.
+    """
 
-    def logits(self, batch: SquareBatch, cache: Path | None) -> tuple[np.ndarray, list[str]]:
+    def __init__(self, rows: CachedRows, classes: int, familiarity: Familiarity | None) -> None:
+        self.rows, self.classes, self.familiarity = rows, classes, familiarity
+
+    def outputs(self, batch: SquareBatch, cache: Path | None) -> MemberOutputs:
         views = ViewPlan(ten_crop=False, augmented_views=0).names("val")
-        return self.rows(batch.pixels, batch.request(ten_crop=False), cache), views
+        rows = self.rows(batch.pixels, batch.request(ten_crop=False), cache)  # [N, 1, C + D]
+        familiarity = None
+        if self.familiarity is not None:
+            familiarity = self.familiarity.percentiles(rows[:, 0, self.classes :])
+        return MemberOutputs(rows[..., : self.classes], views, familiarity)
 
 
 class TrainedModel:
@@ -99,21 +135,22 @@ class TrainedModel:
     ) -> None:
         self.description, self.members, self.batch_size = description, members, batch_size
 
-    def logits(self, batch: SquareBatch, cache: Path | None) -> np.ndarray:
-        """Returns the members' averaged logits [N, V, C] float32, in the description's views.
+    def outputs(self, batch: SquareBatch, cache: Path | None) -> ModelOutputs:
+        """Returns logits in the description's views, and how familiar the images are.
 
         cache: the folder of all caches; None keeps nothing. Raises what the members raise.
         """
         examples = unlabeled_examples(len(batch.digests), self.description.labels)
-        found = [member.logits(batch, cache) for member in self.members]
+        found = [member.outputs(batch, cache) for member in self.members]
         predictions = [
-            Predictions(values, views, examples, passes=0, parameters=0) for values, views in found
+            Predictions(own.logits, own.views, examples, passes=0, parameters=0) for own in found
         ]
         averaged = predictions[0]
         if len(predictions) > 1:
             averaged = average_members(align_members(predictions), self.description.average)
         chosen = [averaged.views.index(view) for view in self.description.views]
-        return averaged.logits[:, chosen]
+        known = [own.familiarity for own in found if own.familiarity is not None]
+        return ModelOutputs(averaged.logits[:, chosen], np.mean(known, axis=0) if known else None)
 
     def probabilities(self, logits: np.ndarray) -> np.ndarray:
         """Returns the probabilities [N, C] at temperature 1 of logits [N, V, C]."""
@@ -166,7 +203,12 @@ def _load_head(
         extractor = RowExtractor(name, runtime, backbone.provenance, layers=backbone.layers)
         rows.append(CachedRows(extractor, member.dtype))
     head = load_head(folder / member.file)
-    return LoadedHead(head, rows, ten_crop=len(description.views) > 1)
+    familiarity = _load_familiarity(folder, member)
+    return LoadedHead(head, rows, len(description.views) > 1, familiarity)
+
+
+def _load_familiarity(folder: Path, member: HeadMember | NetworkMember) -> Familiarity | None:
+    return load_familiarity(folder / member.familiarity.file) if member.familiarity else None
 
 
 def load_backbones(folder: Path, member: HeadMember) -> dict[str, tuple[LoadedBackbone, str]]:
@@ -211,16 +253,22 @@ def _with_weights(folder: Path, entry: dict[str, Any]) -> dict[str, Any]:
 def _load_network(
     folder: Path, member: NetworkMember, description: ModelDescription, device: str, batch_size: int
 ) -> LoadedNetwork:
-    network, spec = load_network(folder, member, len(description.classes))
+    classes = len(description.classes)
+    network, spec = load_network(folder, member, classes)
+    familiarity = _load_familiarity(folder, member)
+    if familiarity is not None:
+        network = LogitsAndFeatures(network)
     runtime = NetworkRuntime(network, spec, description.image.side, device, batch_size)
     # Rows are found by this: the architecture names the cache's folder.
     provenance = {
         "architecture": member.name.replace("/", "-"),
         "network": member.sha256,
         "input": member.input,
+        "features": familiarity is not None,
         "torch": torch.__version__,
     }
-    return LoadedNetwork(CachedRows(RowExtractor(member.name, runtime, provenance), "float32"))
+    rows = CachedRows(RowExtractor(member.name, runtime, provenance), "float32")
+    return LoadedNetwork(rows, classes, familiarity)
 
 
 def load_network(folder: Path, member: NetworkMember, classes: int) -> tuple[nn.Module, InputSpec]:
@@ -236,6 +284,6 @@ def load_network(folder: Path, member: NetworkMember, classes: int) -> tuple[nn.
     except (RuntimeError, TypeError, KeyError) as error:
         raise UserError(
             f"this version of headstart or timm builds another network than {member.name} "
-            f"({str(error).splitlines()[0]}); use those in model.json"
+            f"({first_line(error)}); use those in model.json"
         ) from None
     return network.eval().requires_grad_(False), spec

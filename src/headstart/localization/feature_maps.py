@@ -8,9 +8,8 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from headstart.backbones.loading import LoadedBackbone
+from headstart.backbones.loading import LoadedBackbone, resize_tensor
 from headstart.core.errors import UserError
-from headstart.runtime.normalized_network import resize_tensor
 
 ENCODING_BATCH_SIZE = 32
 

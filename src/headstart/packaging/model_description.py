@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, PositiveInt, StringConstraints, ValidationError
 
 from headstart.config import Section
-from headstart.config.section import Fraction, Positive, Probability
+from headstart.config.section import Fraction, Percent, Positive, Probability
 from headstart.core.atomic_files import write_text
 from headstart.core.errors import UserError
 from headstart.core.file_digests import file_sha256
@@ -58,11 +58,18 @@ class PackagedBackbone(Section):
     weights: str
 
 
+class PackagedFile(Section):
+    """A file in the folder and its digest."""
+
+    file: WeightsFile
+    sha256: str
+
+
 class HeadMember(Section):
     """A head on the features of backbones, which are concatenated in alphabetical order.
 
     name: the run's. file: of the head, relative to the folder, and its sha256. dtype: that the
-    features are cast to.
+    features are cast to. familiarity: of new images, by these features.
     """
 
     kind: Literal["head"]
@@ -71,6 +78,7 @@ class HeadMember(Section):
     sha256: str
     backbones: Annotated[dict[str, PackagedBackbone], Field(min_length=1)]
     dtype: Literal["float16", "float32"]
+    familiarity: PackagedFile | None = None
 
 
 class NetworkMember(Section):
@@ -86,6 +94,7 @@ class NetworkMember(Section):
     sha256: str
     identity: dict[str, Any]
     input: dict[str, Any]
+    familiarity: PackagedFile | None = None
 
 
 Member = Annotated[HeadMember | NetworkMember, Discriminator("kind")]
@@ -101,6 +110,7 @@ class ModelDescription(Section):
 
     views: of each image, by name (`store.views`); their probabilities are averaged. average: what
     is averaged over members. temperature: divides the logarithms of the averaged probabilities.
+    reject: images that are less familiar than this percentile of tune's are of an unknown class.
     images: the number of each split. evaluation: of the run on val, as in metrics.json. commit: the
     last one that changed the project's code or params.yaml; None without git. uncommitted_changes:
     whether these were edited since. params: the settings in params.yaml that the run rests on.
@@ -114,6 +124,7 @@ class ModelDescription(Section):
     average: Literal["probabilities", "logits"] = "probabilities"
     temperature: Positive
     conformal: ConformalSets
+    reject: Percent = 0.0
     members: Annotated[list[Member], Field(min_length=1)]
     images: dict[str, int]
     evaluation: dict[str, Any]
@@ -173,6 +184,8 @@ def load_description(folder: Path) -> ModelDescription:
         raise UserError(f"{path} is damaged (it is not JSON); copy the folder again") from None
     for member in description.members:
         _check_file(folder / member.file, member.sha256)
+        if member.familiarity:
+            _check_file(folder / member.familiarity.file, member.familiarity.sha256)
     return description
 
 

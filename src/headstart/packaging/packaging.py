@@ -25,6 +25,7 @@ from headstart.packaging.model_description import (
     NetworkMember,
     PackagedBackbone,
     PackagedClass,
+    PackagedFile,
     save_description,
 )
 from headstart.store.ensemble_curves import load_ensemble_curve
@@ -35,7 +36,8 @@ from headstart.store.run_metrics import primary_protocol
 from headstart.store.views import TEN_CROP, WHOLE
 
 HEAD_FILE, NETWORK_FILE = "head.safetensors", "model.safetensors"
-"""The names of the files that training writes: those of `heads` and of `training`."""
+FAMILIARITY_FILE = "familiarity.safetensors"
+"""The names of the files that training writes: of `heads` and of `training`."""
 
 LIBRARIES = ("headstart", "torch", "timm", "openvino", "numpy", "pillow", "simplejpeg")
 
@@ -83,7 +85,10 @@ def package_run(
             target = Path(name).with_suffix(".safetensors")
         with atomic_path(folder / target) as unfinished:
             shutil.copyfile(source, unfinished)
-        members.append(_describe_member(name, source, target, params))
+        familiarity = None
+        if source.name in (HEAD_FILE, NETWORK_FILE):
+            familiarity = _copy_familiarity(source.parent, folder, target.parent)
+        members.append(_describe_member(name, source, target, params, familiarity))
     metrics = outputs.read_json(run, "metrics.json")
     protocol = primary_protocol(metrics["val"])
     calibration = outputs.read_json(run, "calibration.json")[protocol]
@@ -102,6 +107,7 @@ def package_run(
             coverage=calibration["sets"]["stated_coverage"],
             threshold=calibration["sets"]["threshold"],
         ),
+        reject=params.classify.reject,
         members=members,
         images={split: count for split in SPLITS if (count := len(images.rows(split)))},
         evaluation={"n": metrics["val"]["n"], "confidence": params.evaluate.confidence}
@@ -188,10 +194,25 @@ def _member_params(params: Params, content: dict[str, Any], name: str) -> dict[s
     return {"zoo": {backbone: content["zoo"][backbone]}, "head": content["heads"][head]}
 
 
+def _copy_familiarity(source: Path, folder: Path, subfolder: Path) -> PackagedFile | None:
+    """Copies what training wrote about familiarity, which it doesn't of the papers' networks."""
+    if not (source / FAMILIARITY_FILE).is_file():
+        return None
+    target = subfolder / FAMILIARITY_FILE
+    with atomic_path(folder / target) as unfinished:
+        shutil.copyfile(source / FAMILIARITY_FILE, unfinished)
+    return PackagedFile(file=target.as_posix(), sha256=file_sha256(source / FAMILIARITY_FILE))
+
+
 def _describe_member(
-    name: str, source: Path, target: Path, params: Params
+    name: str, source: Path, target: Path, params: Params, familiarity: PackagedFile | None
 ) -> HeadMember | NetworkMember:
-    common = {"name": name, "file": target.as_posix(), "sha256": file_sha256(source)}
+    common = {
+        "name": name,
+        "file": target.as_posix(),
+        "sha256": file_sha256(source),
+        "familiarity": familiarity,
+    }
     if source.name == HEAD_FILE:
         provenances = iter(split_provenance(_metadata(source, "head")["provenance"]))
         packaged = {}

@@ -9,6 +9,7 @@ import numpy as np
 from headstart.core.errors import UserError
 from headstart.metrics.paired_tests import AccuracyDifference
 from headstart.page import sections
+from headstart.page.audit import audit
 from headstart.page.class_order import order_classes
 from headstart.page.embedding import pack_integers
 from headstart.page.image_table import ImageTable
@@ -118,6 +119,8 @@ def collect(
         )
     maps = [sections.feature_map(results, backbone, table) for backbone in active.backbones]
     nearest = sections.nearest(results, active.backbones, table)
+    correct = correct_predictions(predictions)
+    audited = audit(results, active.backbones, first.ids, correct, confidence, position, table)
     codes = {split: code for code, split in enumerate(SPLITS)}
     ids, image_labels, image_splits = table.describe(codes)
     sheets = _lay_out(table)
@@ -137,9 +140,10 @@ def collect(
         },
         "sheets": [sheet._asdict() for sheet in sheets],
         "runs": runs,
-        "pairs": sections.pairs(differences, correct_predictions(predictions)),
+        "pairs": sections.pairs(differences, correct),
         "maps": maps,
         "nearest": nearest,
+        "audit": audited,
         "learningCurves": sections.learning_curves(results, active.learning_curves),
     }
     return PageContent(data, encode_sheets(images.pixels, table.rows, sheets))

@@ -28,6 +28,7 @@ SCRIPTS = (
     "mistakes.js",
     "differences.js",
     "curves.js",
+    "audit.js",
     "search.js",
     "main.js",
 )

@@ -10,7 +10,7 @@ import torch
 
 from headstart.backbones.loading import LoadedBackbone
 from headstart.core.devices import supports_bfloat16
-from headstart.core.errors import UserError
+from headstart.core.errors import UserError, first_line
 from headstart.runtime.int8_quantization import quantize
 from headstart.runtime.normalized_network import NormalizedNetwork, resize_pixels
 
@@ -87,8 +87,8 @@ def _convert(
     except UserError:
         raise
     except Exception as error:  # any error of the network's own code
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(
-            f"{backbone.provenance['architecture']} can't be exported by torch.export ({reason}); "
-            f"look at what its `forward` does with a batch [B, 3, S, S], or set device to cuda"
+            f"{backbone.provenance['architecture']} can't be exported by torch.export "
+            f"({first_line(error)}); look at what its `forward` does with a batch [B, 3, S, S], "
+            f"or set device to cuda"
         ) from error

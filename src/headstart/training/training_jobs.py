@@ -20,6 +20,13 @@ from headstart.core.devices import memory_of, supports_bfloat16
 from headstart.core.errors import UserError
 from headstart.core.memory_limits import require_memory
 from headstart.core.weight_digests import update_digest
+from headstart.heads.familiarity import (
+    FAMILIARITY_FILE,
+    Familiarity,
+    fit_familiarity,
+    sample_rows,
+    save_familiarity,
+)
 from headstart.store.examples import Split
 from headstart.store.filters import write_filters
 from headstart.store.images import Images
@@ -42,6 +49,7 @@ from headstart.training import (
 )
 from headstart.training.image_transforms import InputSpec, InputTransform
 from headstart.training.network_evaluation import ImageTensors, predict_logits
+from headstart.training.network_features import LogitsAndFeatures, gives_features
 from headstart.training.saved_models import MODEL_FILE
 from headstart.training.train_state import BestEvaluation
 from headstart.training.training_loop import (
@@ -248,6 +256,9 @@ def write_outputs(
     if outputs.recorded_outputs:
         write_output_statistics(outputs.recorded_outputs, trained.outputs)
     predict_splits(network, images, inputs, device, forward_passes, outputs.predictions)
+    if gives_features(saved):
+        familiarity = network_familiarity(saved, images, input_spec, device)
+        save_familiarity(outputs.model / FAMILIARITY_FILE, familiarity)
     for number, snapshot in enumerate(trained.snapshots if job.max_snapshots > 1 else []):
         name = f"snapshot_{number:02d}"
         with atomic_path(outputs.model / f"{name}.safetensors") as unfinished:
@@ -278,6 +289,22 @@ def predict_splits(
                 logits, [WHOLE.name], images.examples[rows], forward_passes, trained
             )
             save_predictions(folder / f"{split}.h5", predictions)
+
+
+def network_familiarity(
+    network: nn.Module, images: Images, input_spec: InputSpec, device: torch.device
+) -> Familiarity:
+    """Returns the familiarity by the features of a network of timm's; of many images a sample
+    counts."""
+    both = LogitsAndFeatures(network).to(device)
+    classes = len(images.examples.classes)
+    features = []
+    for split in ("train", "tune"):
+        rows = images.rows(split)
+        pixels = input_spec.read(images, rows[sample_rows(len(rows))])
+        outputs = predict_logits(both, pixels, input_spec, device)
+        features.append(outputs[:, classes:].cpu().numpy())
+    return fit_familiarity(*features)
 
 
 def check_images(images: Images) -> None:

@@ -83,14 +83,15 @@ function tile(image, images, text, state, beside = null) {
   );
 }
 
-// A list of images that grows by `step` at a time. beside: an image -> what stands at its right.
+// A list of images that grows by `step` at a time. captionOf, beside: an image and its place in the
+// list -> its caption, and what stands at its right.
 function gallery(images, captionOf, { step = 24, outlined = false, beside = null } = {}) {
   const list = element("ul", { class: beside ? "gallery pairs" : "gallery" });
   const more = element("button", { type: "button", onclick: () => grow() });
   function grow() {
     const shown = list.children.length;
     const state = (image) => (outlined && isVal(image) ? (isRight(selection.run, image) ? "is-right" : "is-wrong") : "");
-    list.append(...images.slice(shown, shown + step).map((image) => tile(image, images, captionOf(image), state(image), beside?.(image))));
+    list.append(...images.slice(shown, shown + step).map((image, i) => tile(image, images, captionOf(image, shown + i), state(image), beside?.(image, shown + i))));
     const left = images.length - list.children.length;
     more.hidden = left <= 0;
     more.textContent = `Show ${count(Math.min(step, left))} more of ${count(left)}`;

@@ -8,3 +8,4 @@ drawMap();
 drawConfusions();
 drawClasses();
 drawCurves();
+drawAudit();
