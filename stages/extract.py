@@ -1,23 +1,24 @@
 """Images through one frozen backbone: a feature vector for every view of every image, cached."""
 
 import argparse
-from collections.abc import Callable
-from functools import cache, partial
 
 from headstart.config import Backbone, Params
 from stages import entry, parser, run
 
-SHARES_OF_A_WORKER = 4
-
 
 def extract(args: argparse.Namespace, params: Params) -> str:
+    import os
+    from collections.abc import Callable
+    from functools import cache, partial
+
     from headstart.backbones.first_layer_filters import NO_FILTERS
+    from headstart.core.cache_folders import cache_root
     from headstart.core.devices import resolve_device
     from headstart.core.torchrun import launch_processes
     from headstart.extraction.extraction_stats import ExtractionStats, merge_stats
     from headstart.extraction.pipeline import extract_features
     from headstart.extraction.precision_check import median_cosine
-    from headstart.extraction.ray_workers import check_ray, run_shares
+    from headstart.extraction.ray_workers import check_ray, divide, run_shares
     from headstart.extraction.row_extractor import (
         RowExtractor,
         check,
@@ -57,7 +58,11 @@ def extract(args: argparse.Namespace, params: Params) -> str:
     features = args.features.absolute()
     plan = ViewPlan(params.extract.ten_crop, params.extract.augmented_views)
 
+    # A worker of Ray may have another environment and another current folder.
+    root = cache_root().absolute()
+
     def start_worker() -> Callable[[Share], tuple[list[ExtractionStats], dict]]:
+        os.environ["HEADSTART_CACHE"] = str(root)
         kept = [cache(member) for member in members]
         return lambda share: (
             extract_features(shards, features, kept, plan, params.extract.dtype, share),
@@ -72,9 +77,7 @@ def extract(args: argparse.Namespace, params: Params) -> str:
             check_trunks(finetuned, images, params.finetune, params.extract)
     if ray:
         workers = params.extract.processes
-        # Of a single shard, several shares for each worker, so that a slow one holds nobody up.
-        world = len(shards) if len(shards) > 1 else SHARES_OF_A_WORKER * workers
-        shares = [Share(rank, world).within(share) for rank in range(world)]
+        shares = divide(share, len(shards), workers)
         gpu = resolve_device(params.extract.device).type == "cuda"
         done = run_shares(start_worker, shares, workers, gpu, args.backbone)
         counts = [merge_stats(of) for of in zip(*(counts for counts, _ in done), strict=True)]

@@ -4,7 +4,6 @@ Ray (Moritz et al., 2018) is an optional extra: `uv sync --extra ray`.
 """
 
 import os
-import sys
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from typing import TypeVar
@@ -19,14 +18,23 @@ Result = TypeVar("Result")
 RETRIES = 10
 """How often a worker is started again, and a share given to another one, before the run fails."""
 
-PASSED_ON = ("HEADSTART_CACHE", "DVC_ROOT", "OMP_NUM_THREADS")
-"""Variables of the environment that workers need."""
+SHARES_OF_A_WORKER = 4
+"""Shares of a single shard, for each worker."""
 
 
 def check_ray() -> None:
     """Raises UserError if Ray isn't installed."""
     if find_spec("ray") is None:
         raise UserError("extract.launch: ray isn't installed; run `uv sync --extra ray`")
+
+
+def divide(share: Share, shards: int, workers: int) -> list[Share]:
+    """Returns the shares that `share` is divided into: one for each shard.
+
+    Of a single shard there are several for each worker, so that a slow one holds nobody up.
+    """
+    world = shards if shards > 1 else SHARES_OF_A_WORKER * workers
+    return [Share(rank, world).within(share) for rank in range(world)]
 
 
 def run_shares(
@@ -60,10 +68,8 @@ def run_shares(
         def run(self, share: Share) -> Result:
             return self.work(share)
 
-    variables = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
-    variables["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
     here = {} if "RAY_ADDRESS" in os.environ else {"num_cpus": workers, "include_dashboard": False}
-    ray.init(runtime_env={"env_vars": variables}, log_to_driver=False, **here)
+    ray.init(log_to_driver=False, **here)
     try:
         needed = {"num_gpus": 1} if uses_gpu else {"num_cpus": 1}
         options = {"max_restarts": RETRIES, "max_task_retries": RETRIES, **needed}
