@@ -85,15 +85,35 @@ def measure(rows: int, folder: Path) -> None:
             table.write(line + "\n")
 
 
+def draw(table: Path, path: Path) -> None:
+    """Draws seconds of CPU and peak memory by the number of rows, one line for each step."""
+    from headstart.plotting import save_figure
+
+    lines = [line.split("\t") for line in table.read_text().splitlines()]
+    with save_figure(path, 8, 3.4) as figure:
+        time_axes, memory_axes = figure.subplots(1, 2)
+        for name in dict.fromkeys(line[1] for line in lines):
+            of = sorted((int(line[0]), *map(float, line[2:5])) for line in lines if line[1] == name)
+            rows, _, cpu, peak = zip(*of, strict=True)
+            time_axes.loglog(rows, cpu, ".-", label=name)
+            memory_axes.semilogx(rows, peak, ".-")
+        time_axes.set(xlabel="rows", ylabel="seconds of CPU, imports included")
+        memory_axes.set(xlabel="rows", ylabel="peak memory, GB", ylim=(0, 1.6))
+        figure.legend(*time_axes.get_legend_handles_labels(), loc="outside upper left", ncols=4)
+
+
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--rows", type=int, nargs="+", default=[100_000, 1_000_000])
     arguments.add_argument("--folder", type=Path)
+    arguments.add_argument("--figure", type=Path, help="draws FOLDER/scale.tsv")
     arguments.add_argument("--added", default="", help=argparse.SUPPRESS)
     arguments.add_argument("--make", type=Path, help=argparse.SUPPRESS)
     arguments.add_argument("--extract", type=Path, nargs=2, help=argparse.SUPPRESS)
     args = arguments.parse_args()
-    if args.make:
+    if args.figure:
+        draw(args.folder / "scale.tsv", args.figure)
+    elif args.make:
         finish(partial(make, args.make, args.rows[0], args.added))
     elif args.extract:
         finish(partial(extract, *args.extract))

@@ -4,8 +4,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[2]
 
 
@@ -23,8 +21,3 @@ def test_killed_extractions_resume_to_the_same_bytes(tmp_path: Path) -> None:
     told = kill_runs(tmp_path, "--kills", "8", "--launchers", "process", "shares")
     for launcher in ("process", "shares"):
         assert f"{launcher}: 8 kills in " in told
-
-
-def test_killed_workers_of_ray_cost_their_part(tmp_path: Path) -> None:
-    pytest.importorskip("ray", reason="the extra `ray` isn't installed")
-    assert "ray: 1 kills in 1 rounds" in kill_runs(tmp_path, "--kills", "1", "--launchers", "ray")
