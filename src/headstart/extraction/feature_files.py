@@ -83,7 +83,7 @@ class FeatureFiles:
             keys = request.keys[start:stop]
             rows = np.hstack([cache.get(keys.ravel()) for cache in caches])
             features[start:stop] = rows.reshape(*keys.shape, width)
-            digest.update(rows)
+            digest.update(rows.data)
         write_examples(file, examples)
         write_json(file, "views", names)
         write_json(file, "provenance", self.provenance)

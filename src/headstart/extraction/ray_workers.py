@@ -74,7 +74,9 @@ def run_shares(
         needed = {"num_gpus": 1} if uses_gpu else {"num_cpus": 1}
         options = {"max_restarts": RETRIES, "max_task_retries": RETRIES, **needed}
         actors = [ray.remote(Worker).options(**options).remote(start) for _ in range(workers)]
-        done = ActorPool(actors).map_unordered(lambda actor, share: actor.run.remote(share), shares)
+        done = ActorPool(actors).map_unordered(
+            lambda actor, share: actor.run.remote(share), [*shares]
+        )
         return list(tqdm(done, label, len(shares), unit="share", mininterval=1, leave=None))
     except RayActorError as error:
         raise UserError(f"Ray's workers died more than {RETRIES} times: {error}") from None

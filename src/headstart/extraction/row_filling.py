@@ -241,7 +241,10 @@ def _recompute(
             rows = np.flatnonzero(cache.has(block.ravel()).reshape(block.shape).any(axis=1))[:1]
             cache.verify(block[rows].ravel())
             for row in rows:
-                image, views = pixels[request.positions[start + row]], request.views_of(start + row)
+                image, views = (
+                    pixels[request.positions[start + row]],
+                    request.views_of(start + int(row)),
+                )
                 for column in np.flatnonzero(cache.has(block[row])):
                     rendered = render_view(image, views[column])
                     keys, images = batches[rendered.shape[0]]

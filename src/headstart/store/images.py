@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import h5py
 import numpy as np
 
 from headstart.core.hdf5_files import get_dataset, open_hdf5, read_json
@@ -22,7 +23,7 @@ class Images:
     that the dataset has, of which a shard may lack some; None if they are those of `splits`.
     """
 
-    pixels: ShardedRows
+    pixels: ShardedRows | h5py.Dataset
     digests: np.ndarray
     splits: np.ndarray
     boxes: np.ndarray
