@@ -6,7 +6,7 @@ Ray (Moritz et al., 2018) is an optional extra: `uv sync --extra ray`.
 import os
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from tqdm import tqdm
 
@@ -74,9 +74,8 @@ def run_shares(
         needed = {"num_gpus": 1} if uses_gpu else {"num_cpus": 1}
         options = {"max_restarts": RETRIES, "max_task_retries": RETRIES, **needed}
         actors = [ray.remote(Worker).options(**options).remote(start) for _ in range(workers)]
-        done = ActorPool(actors).map_unordered(
-            lambda actor, share: actor.run.remote(share), [*shares]
-        )
+        pool: Any = ActorPool(actors)
+        done = pool.map_unordered(lambda actor, share: actor.run.remote(share), [*shares])
         return list(tqdm(done, label, len(shares), unit="share", mininterval=1, leave=None))
     except RayActorError as error:
         raise UserError(f"Ray's workers died more than {RETRIES} times: {error}") from None

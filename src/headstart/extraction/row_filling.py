@@ -183,7 +183,7 @@ def _batches(
             with counts.timed("reading"):
                 images = pixels[request.positions[start:stop][rows]]
             for row, image in zip(rows, images, strict=True):
-                views = request.views_of(start + row)
+                views = request.views_of(start + int(row))
                 for column in np.flatnonzero(claimed[row]):
                     with counts.timed("cropping"):
                         rendered = render_view(image, views[column])
@@ -240,11 +240,8 @@ def _recompute(
             block = request.keys_of(start, stop)
             rows = np.flatnonzero(cache.has(block.ravel()).reshape(block.shape).any(axis=1))[:1]
             cache.verify(block[rows].ravel())
-            for row in rows:
-                image, views = (
-                    pixels[request.positions[start + row]],
-                    request.views_of(start + int(row)),
-                )
+            for row in rows.tolist():
+                image, views = pixels[request.positions[start + row]], request.views_of(start + row)
                 for column in np.flatnonzero(cache.has(block[row])):
                     rendered = render_view(image, views[column])
                     keys, images = batches[rendered.shape[0]]
