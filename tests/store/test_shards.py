@@ -78,7 +78,12 @@ def test_what_another_number_of_shards_left_is_removed(
 ) -> None:
     path = tmp_path / "x.h5"
     write(path, np.zeros((before, 1)), [1] * before)
+    unfinished = shard_path(path, 0, before).with_name(".x.h5.0123.tmp")
+    unfinished.touch()
+    remove_other_shards(path, before, alone=False)
+    assert unfinished.exists()
     remove_other_shards(path, before)
+    assert not unfinished.exists()
     assert len(find_shards(path)) == before
     remove_other_shards(path, now)
     assert not path.is_file()

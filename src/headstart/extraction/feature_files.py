@@ -42,11 +42,14 @@ class FeatureFiles:
     provenance: dict[str, Any]
     dtype: str
 
-    def remove_others(self, images: Images) -> None:
-        """Removes the files of splits and shards that the dataset hasn't any more."""
+    def remove_others(self, images: Images, alone: bool) -> None:
+        """Removes the files of splits and shards that the dataset hasn't any more.
+
+        alone: as in `remove_other_shards`.
+        """
         for split in SPLITS:
             count = self.shards if split in images.existing_splits else 0
-            remove_other_shards(self.folder / f"{split}.h5", count)
+            remove_other_shards(self.folder / f"{split}.h5", count, alone)
 
     def outdated(self, images: Images, requests: Requests, shard: int) -> Requests:
         """Returns the requests whose files aren't what `write` would write, or are damaged."""

@@ -110,7 +110,8 @@ class MemberWork:
         """
         for number in self.own:
             with self._images(number) as (images, requests), ExitStack() as opened:
-                files.remove_others(images)
+                if number == self.own[0]:
+                    files.remove_others(images, alone=self.share.world == 1)
                 wanted = files.outdated(images, requests, number) if trusted else requests
                 self.stats.wanted += sum(
                     len(request) * len(self.plan.names(split))

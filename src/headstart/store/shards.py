@@ -54,8 +54,14 @@ def find_shards(path: Path) -> list[Path]:
     return found
 
 
-def remove_other_shards(path: Path, count: int) -> None:
-    """Removes what is stored at `path` unless it is one of `count` shards; all if that is 0."""
+def remove_other_shards(path: Path, count: int, alone: bool = True) -> None:
+    """Removes what is stored at `path` unless it is one of `count` shards; all if that is 0.
+
+    alone: whether no other process writes there, so that what killed ones left unfinished goes too.
+    """
+    if alone:
+        for unfinished in (*path.parent.glob(f".{path.name}.*.tmp"), *path.glob(".*.tmp")):
+            unfinished.unlink(missing_ok=True)
     if path.is_file() and count != 1:
         path.unlink(missing_ok=True)
     elif path.is_dir() and count < 2:
@@ -63,7 +69,6 @@ def remove_other_shards(path: Path, count: int) -> None:
     elif path.is_dir():
         wanted = {shard_path(path, number, count) for number in range(count)}
         for file in set(path.glob("*")) - wanted:
-            # What begins with a dot is being written by another process.
             if not file.name.startswith("."):
                 file.unlink(missing_ok=True)
 
