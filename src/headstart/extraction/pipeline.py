@@ -120,11 +120,11 @@ class MemberWork:
                 )
                 if not wanted:
                     continue
-                cache = opened.enter_context(self._cache(number))
-                self._fill(number, images, wanted, cache, self.rows)
-                earlier = [opened.enter_context(self._cache(number, c)) for c in self.caches[:-1]]
-                if self._is_complete(number, images, wanted, [*earlier, cache]):
-                    files.write(images, wanted, number, [*earlier, cache])
+                # In one order, so that two processes don't wait for each other.
+                caches = [opened.enter_context(self._cache(number, c)) for c in self.caches]
+                self._fill(number, images, wanted, caches[-1], self.rows)
+                if self._is_complete(number, images, wanted, caches):
+                    files.write(images, wanted, number, caches)
 
     def _fill(
         self, number: int, images: Images, requests: Requests, cache: RowCaches, rows: Share

@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import h5py
@@ -84,6 +85,7 @@ class ShardedRows:
     def __init__(self, paths: Sequence[Path], key: str) -> None:
         self._paths, self._key = paths, key
         self._opened = ExitStack()
+        self._lock = Lock()  # threads may read different files
         self._number: int | None = None
         lengths = [len(self._dataset(number)) for number in range(len(paths))]
         self._starts = np.cumsum([0, *lengths])
@@ -163,7 +165,8 @@ class ShardedRows:
         return self._read(number, wanted, rest)[inverse]
 
     def _read(self, number: int, rows: Any, rest: slice) -> np.ndarray:
-        return self._dataset(number)[(rows, rest) if len(self.shape) > 1 else rows]
+        with self._lock:
+            return self._dataset(number)[(rows, rest) if len(self.shape) > 1 else rows]
 
 
 @contextmanager
