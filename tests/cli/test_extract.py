@@ -56,7 +56,7 @@ def test_a_row_per_image_with_its_label_and_its_features(
     assert about == extractor.provenance
     assert about["architecture"] == "resnet14t"
     assert len(about["weights"]) == 64
-    assert about["preprocessing"]["input_size"] == 64
+    assert about["preprocessing"]["input_size"] == 128
 
 
 def test_images_that_cannot_be_read_are_listed_and_left_out(

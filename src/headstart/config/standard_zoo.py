@@ -9,7 +9,7 @@ STANDARD_ZOO: dict[str, dict[str, Any]] = {
         "architecture": "resnet14t",
         "model_args": _NARROW,
         "weights": "bundled",
-        "input_size": 64,
+        "input_size": 128,
         "interpolation": "bilinear",
         "mean": (0.4802, 0.4481, 0.3976),
         "std": (0.2764, 0.2689, 0.2816),
