@@ -54,18 +54,18 @@ def extract(args: argparse.Namespace, params: Params) -> str:
 
     # Lazy: a concatenation's members are loaded one after another.
     members = [partial(start, name, backbone) for name, backbone in chosen.items()]
-    shards = [partial(open_images, path.absolute()) for path in find_shards(args.images)]
-    features = args.features.absolute()
+    shards = [partial(open_images, path) for path in find_shards(args.images)]
     plan = ViewPlan(params.extract.ten_crop, params.extract.augmented_views)
 
     # A worker of Ray may have another environment and another current folder.
-    root = cache_root().absolute()
+    root, project = cache_root().absolute(), os.getcwd()  # noqa: PTH109
 
     def start_worker() -> Callable[[Share], tuple[list[ExtractionStats], dict]]:
+        os.chdir(project)
         os.environ["HEADSTART_CACHE"] = str(root)
         kept = [cache(member) for member in members]
         return lambda share: (
-            extract_features(shards, features, kept, plan, params.extract.dtype, share),
+            extract_features(shards, args.features, kept, plan, params.extract.dtype, share),
             filters,
         )
 
@@ -83,7 +83,7 @@ def extract(args: argparse.Namespace, params: Params) -> str:
         counts = [merge_stats(of) for of in zip(*(counts for counts, _ in done), strict=True)]
         filters |= done[0][1]
     else:
-        counts = extract_features(shards, features, members, plan, params.extract.dtype, share)
+        counts = extract_features(shards, args.features, members, plan, params.extract.dtype, share)
     told = []
     for (name, backbone), count in zip(chosen.items(), counts, strict=True):
         cost = ""
