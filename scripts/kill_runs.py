@@ -133,7 +133,7 @@ class Shares(Process):
 
     def killed(self, rng: random.Random, seconds: float) -> bool:
         first, *others = self._start(rng)
-        was_killed = kill(first, rng.uniform(0, seconds))
+        was_killed = kill(first, rng.uniform(0, seconds / 4))  # it has a quarter of the work
         for process in others:
             wait(process)
         return was_killed
