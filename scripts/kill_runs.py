@@ -132,8 +132,8 @@ class Shares(Process):
         return [fork(partial(extract, self.folder, Share(rank, 4))) for rank in ranks]
 
     def killed(self, rng: random.Random, seconds: float) -> bool:
-        first, *others = self._start(rng)
-        was_killed = kill(first, rng.uniform(0, seconds / 4))  # it has a quarter of the work
+        *others, last = self._start(rng)
+        was_killed = kill(last, rng.uniform(0, seconds / 4))  # it has a quarter of the work
         for process in others:
             wait(process)
         return was_killed
