@@ -30,6 +30,7 @@ from benchmarks.timing import alternate, machine, table
 from headstart import config
 from headstart.backbones.network_splitting import split_network
 from headstart.extraction.feature_cache import FeatureCache
+from headstart.extraction.row_caches import RowCaches
 from headstart.extraction.trunk_activations import TrunkActivations
 from headstart.networks.weight_initialization import variance_scaling
 from headstart.training.activation_inputs import ActivationInputs
@@ -95,7 +96,9 @@ def main() -> None:
         cache = FeatureCache(Path(folder), rows[0].shape[1], "float16")
         for part, part_keys in zip(rows, np.split(keys, args.steps), strict=True):
             cache.add(part_keys, part)
-        cached = ActivationInputs(TrunkActivations(cache, keys[:, None], split.shape, {}))
+        cached = ActivationInputs(
+            TrunkActivations(RowCaches([cache]), keys[:, None], split.shape, {})
+        )
         anew = split_network(build(), args.size, args.trainable_from)
         contenders = {
             "whole network": epoch(build(), pixels, input_spec),

@@ -16,8 +16,8 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from benchmarks.timing import machine
-from headstart.data.datasets.file_tree import open_tree
 from headstart.data.decoding import UnreadableImageError, decode
+from headstart.data.files.file_tree import open_tree
 
 DAMAGED, ROUNDS = 400, 3
 Decoder = Callable[[bytes], np.ndarray]

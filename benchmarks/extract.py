@@ -162,7 +162,13 @@ def ours(
     loaded = load_backbone(described)
     started = start_runtime(loaded, "auto", 16 if DEVICE.type == "cpu" else 256)
     section = datasets.ImageFolder(path=folder)
-    checks = config.Prepare(tune_fraction=0.2, seed=0, on_bad_image="stop", max_pixels=10**8)
+    checks = config.Prepare(
+        tune_fraction=0.2,
+        seed=0,
+        on_bad_image="stop",
+        max_pixels=10**8,
+        exclude=Path("data/excluded.tsv"),
+    )
 
     def run() -> float:
         with tempfile.TemporaryDirectory() as cache:

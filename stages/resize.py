@@ -12,13 +12,15 @@ def resize(args: Namespace, params: Params) -> str:
     from headstart.data.resizing import write_images
 
     set_up_pillow()
+    dataset = datasets.load_dataset(params.dataset)
     stored = write_images(
         args.images,
         args.manifest,
-        datasets.load_dataset(params.dataset).read,
+        dataset.read,
         params.resize.side,
         params.resize.fit,
         params.prepare.max_pixels,
+        dataset.reads_at_once,
     )
     shards = f"; {stored.rewritten} of {stored.shards} shards changed" if stored.shards > 1 else ""
     return f"stored {stored.images} images of {stored.side} x {stored.side} px{shards}"

@@ -4,6 +4,7 @@ The names below are the library for notebooks and scripts. They are imported whe
 used, because torch and timm take seconds.
 """
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
     from headstart.store.features import Features
 
     __version__: str
+
+# OpenVINO and NNCF report their use to their makers where this package can be imported; without it
+# they are silent. Nothing of a user's data leaves the machine.
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 __all__ = [
     "Classifier",

@@ -123,6 +123,7 @@ def test_ten_crops_are_averaged_and_have_their_own_temperature(
 
     fitted.save(tmp_path / "run")
     again = hs.load(tmp_path / "run", cache=tmp_path, device="cpu")
+    assert isinstance(again, hs.Classifier)
     np.testing.assert_array_equal(again.predict_proba(val), fitted.predict_proba(val))
     assert again.extractor.settings == extractor.settings
 
@@ -136,6 +137,7 @@ def test_it_comes_back_from_its_folder(
         DESCRIPTION_FILE,
     }
     again = hs.load(tmp_path / "deep" / "run", cache=None, device="cpu")
+    assert isinstance(again, hs.Classifier)
     assert again.extractor.name == "bundled"
     expected = classifier.predict_proba(images[:3])
     np.testing.assert_array_equal(again.predict_proba(images[:3]), expected)

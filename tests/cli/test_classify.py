@@ -17,7 +17,7 @@ from headstart.backbones.loading import load_backbone
 from headstart.cli.main import main
 from headstart.config import Backbone
 from headstart.core.file_digests import file_sha256
-from headstart.data.datasets.file_tree import open_tree
+from headstart.data.files.file_tree import open_tree
 from headstart.inference import image_stream
 from headstart.inference.trained_model import load_model
 from headstart.packaging.model_description import DESCRIPTION_FILE

@@ -89,6 +89,18 @@ def yaml_heads() -> dict[str, Any]:
             r"^dataset\.path: absent\.tgz doesn't exist; name the archive",
         ),
         (
+            {"dataset": {"name": "table", "path": "a.csv", "image": "file", "label": "class"}},
+            r"^dataset\.path: a\.csv doesn't exist; name a table",
+        ),
+        (
+            {"dataset": {"name": "webdataset", "path": "images", "files": "a-{0..3}.tar"}},
+            r"^dataset\.files: images holds no 'a-0\.tar'",
+        ),
+        (
+            {"dataset": {"name": "image_folder", "path": "memory://nowhere"}},
+            r"^dataset\.path: memory://nowhere doesn't exist",
+        ),
+        (
             {"train_head": {"heads": []}},
             r"train_scratch\.networks: no run is active; name a backbone and a head",
         ),

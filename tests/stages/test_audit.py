@@ -31,17 +31,20 @@ def folder(tmp_path: Path) -> Path:
     with create_hdf5(tmp_path / "images.h5") as file:
         file["pixels"] = pixels
         file["digest"] = np.array([np.frombuffer(pixel_digest(p), np.uint8) for p in pixels])
-        file["size"] = np.tile([[100, 80]], (200, 1))
-        file["size"][40] = [400, 80]
+        sizes = np.tile([[100, 80]], (200, 1))
+        sizes[40] = [400, 80]
+        file["size"] = sizes
         file["split"] = SPLITS.astype("S5")
         file["box"] = np.full((200, 4), np.nan, np.float32)
         write_examples(file, examples)
     for split in ("train", "tune", "val"):
         with create_hdf5(tmp_path / "features" / f"{split}.h5") as file:
-            file.create_dataset("features", data=rows[split == SPLITS, None].astype(np.float16))
+            file.create_dataset(
+                "features", data=rows[np.flatnonzero(split == SPLITS), None].astype(np.float16)
+            )
             write_json(file, "views", ["whole"])
             write_json(file, "provenance", {})
-            write_examples(file, examples[split == SPLITS])
+            write_examples(file, examples[np.flatnonzero(split == SPLITS)])
     return tmp_path
 
 

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 import timm
 import torch
@@ -10,7 +12,7 @@ from headstart.training.network_features import LogitsAndFeatures, gives_feature
     "architecture", ["resnet10t", "mobilenetv2_035", "inception_v3", "vit_tiny_patch16_224"]
 )
 def test_logits_come_first_and_then_what_the_classifier_saw(architecture: str) -> None:
-    network = timm.create_model(architecture, num_classes=5).eval()
+    network: Any = timm.create_model(architecture, num_classes=5).eval()
     size = 224 if "vit" in architecture else 96
     x = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))
     seen = []

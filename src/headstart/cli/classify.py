@@ -65,8 +65,8 @@ def run(args: argparse.Namespace) -> str:
 
     from headstart.core.atomic_files import tsv_writer
     from headstart.core.errors import UserError
-    from headstart.data.datasets.file_tree import is_image, open_tree
     from headstart.data.decoding import set_up_pillow
+    from headstart.data.files.file_tree import is_image, open_tree
 
     source = open_tree(folder, "FOLDER")
     names = [name for name in source.names if not name.endswith("/")]

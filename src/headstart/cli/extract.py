@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from headstart.config import Backbone
-    from headstart.data.datasets.file_tree import FileTree
+    from headstart.data.files.file_tree import FileTree
 
 SUMMARY = "Write the features of a folder of images to a Parquet file."
 DESCRIPTION = (
@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> str:
     folder, out = args.folder.absolute(), args.out.absolute()
 
     from headstart.core.errors import UserError
-    from headstart.data.datasets.file_tree import is_image, open_tree
+    from headstart.data.files.file_tree import is_image, open_tree
 
     tree = open_tree(folder, "FOLDER")
     names = [name for name in tree.names if is_image(name)]

@@ -15,7 +15,7 @@ from headstart.backbones.weights_file_digests import check_digest
 from headstart.config import Backbone, MLPHead, Params, SweepHead
 from headstart.core.errors import UserError
 from headstart.core.memory_limits import head_training_memory, machine_memory, require_memory
-from headstart.data.datasets.file_tree import check
+from headstart.data.datasets import check_dataset
 from headstart.data.exclusions import load_excluded_ids
 
 
@@ -42,14 +42,11 @@ def check_project(params: Params) -> None:
 
 def _dataset_problems(params: Params) -> Iterator[str]:
     path = params.dataset.path
-    if Path.cwd().is_relative_to(path.resolve()):
+    if isinstance(path, Path) and Path.cwd().is_relative_to(path.resolve()):
         yield f"dataset.path: {path} holds this project; put the images into a folder of their own"
-    elif params.dataset.name == "flowers" and path.suffix == ".tgz":
-        if not path.is_file():
-            yield f"dataset.path: {path} doesn't exist; name the archive, or a folder to load it to"
     else:
         try:
-            check(path)
+            check_dataset(params.dataset)
         except UserError as error:
             yield str(error)
     try:

@@ -5,20 +5,20 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, PositiveInt
 
-from headstart.config.section import Fraction, Section, Seed, at_most
+from headstart.config.section import Fraction, LocalOrRemotePath, Section, Seed, at_most
 
 
 class DatasetOutline(BaseModel):
     """The keys that every `dataset` section has; its reader in `headstart.data.datasets` validates
     the others.
 
-    name: of the reader. path: of the dataset's folder or .zip.
+    name: of the reader. path: of the dataset's folder or file, on this machine or remote.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
     name: str
-    path: Path
+    path: LocalOrRemotePath
 
 
 class Prepare(Section):

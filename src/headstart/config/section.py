@@ -1,5 +1,6 @@
 """The base class of all sections of params.yaml, and types of their values."""
 
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
@@ -9,12 +10,14 @@ from pydantic import (
     ConfigDict,
     Field,
     ModelWrapValidatorHandler,
+    PlainValidator,
     PositiveInt,
     StringConstraints,
     ValidationError,
     model_validator,
 )
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
+from upath import UPath
 
 from headstart.core.errors import did_you_mean
 
@@ -46,6 +49,21 @@ def _wants(count: int, meaning: str) -> BeforeValidator:
     return BeforeValidator(check)
 
 
+def _local_or_remote(value: Any) -> Path | UPath:
+    if isinstance(value, str) and "://" in value:
+        try:
+            return UPath(value)
+        except ValueError:
+            scheme = value.partition("://")[0]
+            hint = did_you_mean(scheme, ("s3", "gs", "az", "https", "http", "hdfs", "sftp"))
+            raise ValueError(f"unknown file system '{scheme}'; {hint}") from None
+    if not isinstance(value, str | Path | UPath):
+        raise ValueError("should be a path")
+    return value if isinstance(value, UPath) else Path(value)
+
+
+LocalOrRemotePath = Annotated[Path | UPath, PlainValidator(_local_or_remote)]
+"""A path on this machine, or a URL such as `s3://bucket/folder` on a file system of fsspec's."""
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]

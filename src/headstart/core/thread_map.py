@@ -12,28 +12,31 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _THREADS = min(32, os.cpu_count() or 1)
-_MAX_PENDING = 4 * _THREADS
 
 
 def thread_map(
-    function: Callable[[Item], Result], items: Sequence[Item], description: str
+    function: Callable[[Item], Result],
+    items: Sequence[Item],
+    description: str,
+    threads: int | None = None,
 ) -> Generator[Result]:
     """Yields `function(item)` for each item, in order, computed by a pool of threads.
 
     A progress bar appears after a second.
 
     Only a few results are held at any time, however long `items` is.
-    description: of the progress bar.
+    description: of the progress bar. threads: their number; by default that of the cores.
     """
+    threads = threads or _THREADS
     with (
-        ThreadPoolExecutor(_THREADS) as pool,
+        ThreadPoolExecutor(threads) as pool,
         tqdm(total=len(items), desc=description, mininterval=1, delay=1, leave=None) as bar,
     ):
         pending: deque[Future[Result]] = deque()
         try:
             for item in items:
                 pending.append(pool.submit(function, item))
-                if len(pending) > _MAX_PENDING:
+                if len(pending) > 4 * threads:
                     yield pending.popleft().result()
                     bar.update()
             while pending:

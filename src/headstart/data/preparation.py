@@ -17,7 +17,7 @@ from headstart.core.thread_map import thread_map
 from headstart.data.datasets.base import Box, Dataset, Record
 from headstart.data.decoding import UnreadableImageError, decode
 from headstart.data.manifest import Entry, Manifest, check_unique_ids
-from headstart.data.splits import Group, connected_components, held_out_groups, wanted_sizes
+from headstart.data.splits import Group, connected, held_out_groups, wanted_sizes
 from headstart.store.examples import ClassLabel, Split
 from headstart.store.shards import shard_of
 
@@ -79,7 +79,7 @@ def prepare_dataset(dataset: Dataset, section: Prepare) -> PreparedDataset:
 
     entries: list[Entry] = []
     unreadable: list[UnreadableImage] = []
-    for outcome in thread_map(inspect, dataset.records, "reading images"):
+    for outcome in thread_map(inspect, dataset.records, "reading images", dataset.reads_at_once):
         if isinstance(outcome, UnreadableImage):
             unreadable.append(outcome)
         else:
@@ -193,18 +193,14 @@ def _kept_together(entries: list[Entry]) -> list[list[int]]:
 
     Groups that share a file of a class are kept together, too.
     """
-    files = {
-        i: ("file", entry.label, entry.content)
-        for i, entry in enumerate(entries)
-        if entry.split == "train"
-    }
-    components = connected_components(
-        (file, file if entries[i].group is None else ("group", entries[i].group))
-        for i, file in files.items()
-    )
+    train = [i for i, entry in enumerate(entries) if entry.split == "train"]
+    links = []
+    for i in train:
+        file, group = ("file", entries[i].label, entries[i].content), ("group", entries[i].group)
+        links.append((file, file if entries[i].group is None else group))
     together = defaultdict(list)
-    for i, file in files.items():
-        together[components[file]].append(i)
+    for i, component in zip(train, connected(links), strict=True):
+        together[component].append(i)
     return list(together.values())
 
 

@@ -55,13 +55,15 @@ def write_images(
     max_side: int,
     fit: Fit,
     max_pixels: int,
+    reads_at_once: int | None = None,
 ) -> StoredImages:
     """Writes the images of a manifest, shard by shard, each in the order of its entries.
 
     A shard that would be the same stays as it is. Memory grows with the images of a shard only by
     their entries.
-    manifest: the path that `save_manifest` wrote to. read: as `datasets.Dataset.read`. max_side: in
-    px. fit: crop the center square or stretch the image. max_pixels: limit on an image's pixels.
+    manifest: the path that `save_manifest` wrote to. read, reads_at_once: as those of
+    `datasets.Dataset`. max_side: in px. fit: crop the center square or stretch the image.
+    max_pixels: limit on an image's pixels.
 
     Raises:
         UserError: an image has changed since the manifest was made.
@@ -85,7 +87,7 @@ def write_images(
         images += len(own.entries)
         source = sha256(f"{shape}".encode() + file.read_bytes()).hexdigest()
         if not _is_current(stored, source, own.entries, load_square):
-            _write_shard(stored, own, shape, load_square, source)
+            _write_shard(stored, own, shape, load_square, source, reads_at_once)
             rewritten += 1
     return StoredImages(images, shape.side, len(manifests), rewritten)
 
@@ -142,13 +144,15 @@ def _write_shard(
     shape: _Shape,
     load_square: Callable[[Entry], np.ndarray],
     source: str,
+    reads_at_once: int | None,
 ) -> None:
     entries, side = manifest.entries, shape.side
     with create_hdf5(path) as file:
         pixels = file.create_dataset("pixels", (len(entries), side, side, 3), np.uint8)
         digests = np.empty((len(entries), 32), np.uint8)
         block = np.empty((BLOCK, side, side, 3), np.uint8)
-        for row, image in enumerate(thread_map(load_square, entries, f"resizing to {side} px")):
+        squares = thread_map(load_square, entries, f"resizing to {side} px", reads_at_once)
+        for row, image in enumerate(squares):
             block[row % BLOCK] = image
             digests[row] = np.frombuffer(pixel_digest(image), np.uint8)
             if row % BLOCK == BLOCK - 1 or row == len(entries) - 1:

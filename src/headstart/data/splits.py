@@ -5,6 +5,10 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from hashlib import sha256
 from typing import Any, NamedTuple
 
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
 
 class Group(NamedTuple):
     """Images that are held out together or not at all.
@@ -60,7 +64,7 @@ def held_out_groups(groups: Sequence[Group], fraction: float, seed: int) -> set[
     for position in order:
         if gain(groups[position]) > 0 and leaves_some(groups[position]):
             take(position)
-    for label in sizes:
+    for label in [label for label in sizes if not taken[label]]:
         candidates = [i for i in order if label in groups[i].sizes and leaves_some(groups[i])]
         if not taken[label] and candidates:
             take(max(candidates, key=lambda i: gain(groups[i])))
@@ -75,19 +79,16 @@ def wanted_sizes(sizes: Mapping[Hashable, int], fraction: float) -> dict[Hashabl
     }
 
 
-def connected_components(links: Iterable[tuple[Hashable, Hashable]]) -> dict[Hashable, Hashable]:
-    """Returns, for each node that `links` name, the one node that stands for all connected ones."""
-    above: dict[Hashable, Hashable] = {}
-
-    def top(node: Hashable) -> Hashable:
-        while (next_ := above.setdefault(node, node)) != node:
-            above[node] = above[next_]
-            node = next_
-        return node
-
-    for one, other in links:
-        above[top(one)] = top(other)
-    return {node: top(node) for node in list(above)}
+def connected(links: Sequence[tuple[Hashable, Hashable]]) -> list[int]:
+    """Returns a number for each link, the same for links that share nodes, directly or not."""
+    if not links:
+        return []
+    number: dict[Hashable, int] = {}
+    ends = np.array([[number.setdefault(node, len(number)) for node in link] for link in links])
+    shape = (len(number), len(number))
+    graph = coo_array((np.ones(len(ends), bool), (ends[:, 0], ends[:, 1])), shape)
+    _, component = connected_components(graph, directed=False)
+    return component[ends[:, 0]].tolist()
 
 
 def _pseudo_random(name: str, seed: int) -> tuple[bytes, str]:

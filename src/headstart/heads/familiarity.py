@@ -73,9 +73,11 @@ def fit_familiarity(train: np.ndarray, tune: np.ndarray) -> Familiarity:
     std = train.std(axis=0)
     scale = 1 / np.where(std > 0, std, 1)
     center = train.mean(axis=0)
-    components = min(COMPONENTS, *train.shape)
-    pca = PCA(components, svd_solver="randomized", random_state=0).fit((train - center) * scale)
-    projection = np.ascontiguousarray(scale[:, None] * pca.components_.T, np.float32)
+    pca = PCA(min(COMPONENTS, *train.shape), svd_solver="randomized", random_state=0).fit(
+        (train - center) * scale
+    )
+    components = np.asarray(pca.components_)  # [P, D]
+    projection = np.ascontiguousarray(scale[:, None] * components.T, np.float32)
     reference = _unit((train - center) @ projection)
     untried = Familiarity(center, projection, reference, np.empty(0, np.float32))
     return Familiarity(center, projection, reference, np.sort(untried._similarity(tune)))

@@ -8,8 +8,8 @@ import numpy as np
 from tqdm import tqdm
 
 from headstart.core.thread_map import prefetch, thread_map
-from headstart.data.datasets.file_tree import FileTree, is_image
 from headstart.data.decoding import UnreadableImageError, decode
+from headstart.data.files.file_tree import FileTree, is_image
 from headstart.data.resizing import pixel_digest, to_square
 from headstart.inference.trained_model import SquareBatch, TrainedModel
 from headstart.packaging.model_description import ImageRule

@@ -1,10 +1,11 @@
 """Small datasets on disk, laid out as the real ones."""
 
+import io
 import tarfile
 import zipfile
 from pathlib import Path
 
-from tests.pictures import put
+from tests.pictures import encoded, noise, put
 
 WORDS = (
     "n02124075\tEgyptian cat\n"
@@ -57,6 +58,44 @@ def image_folder(root: Path, *splits: str, images: int = 5) -> Path:
             for i in range(images):
                 put(root / split / name / f"{i}.png", seed=i)
     return root
+
+
+def table(root: Path, images: int = 5) -> Path:
+    """root/labels.csv and the images of three classes that it names."""
+    lines = ["file,class"]
+    for name in ("Hund", "Katze", "Kuh"):
+        for i in range(images):
+            put(root / "images" / f"{name} {i}.png", seed=i)
+            lines.append(f"images/{name} {i}.png,{name}")
+    (root / "labels.csv").write_text("\n".join(lines))
+    return root / "labels.csv"
+
+
+def tars(root: Path, *splits: str, images: int = 5) -> Path:
+    """root/<split>-0000.tar and -0001.tar for `splits`, each of `images` of three classes."""
+    root.mkdir(parents=True, exist_ok=True)
+    for split in splits or ("shard",):
+        for number in range(2):
+            files = [
+                file
+                for i in range(3 * images)
+                for file in (
+                    (f"{i:06}.png", encoded(noise(seed=i))),
+                    (f"{i:06}.cls", b"%d\n" % (i % 3)),
+                )
+            ]
+            tar(root / f"{split}-{number:04}.tar", *files)
+    return root
+
+
+def tar(path: Path, *files: tuple[str, bytes]) -> Path:
+    """An uncompressed archive of files in their order."""
+    with tarfile.open(path, "w") as archive:
+        for name, data in files:
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    return path
 
 
 def zipped(folder: Path, path: Path, prefix: str = "") -> Path:

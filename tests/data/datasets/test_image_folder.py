@@ -129,7 +129,7 @@ def test_what_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_a_member_that_unpacks_to_too_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("headstart.data.datasets.file_tree.MAX_FILE_BYTES", 100)
+    monkeypatch.setattr("headstart.data.files.safe_reading.MAX_FILE_BYTES", 100)
     root = layouts.image_folder(tmp_path / "x")
     for dataset in (load(root), load(layouts.zipped(root, tmp_path / "x.zip"))):
         with pytest.raises(UnreadableImageError, match="the file is larger than 100 bytes"):

@@ -13,7 +13,9 @@ from headstart.config.section import Section
 from headstart.data.datasets.base import Box, Dataset, Record
 from headstart.data.datasets.flowers import Flowers
 from headstart.data.datasets.image_folder import ImageFolder
+from headstart.data.datasets.table import Table
 from headstart.data.datasets.tiny_imagenet import TinyImageNet
+from headstart.data.datasets.webdataset import WebDataset
 
 __all__ = [
     "Box",
@@ -22,12 +24,17 @@ __all__ = [
     "Flowers",
     "ImageFolder",
     "Record",
+    "Table",
     "TinyImageNet",
+    "WebDataset",
+    "check_dataset",
     "load_dataset",
     "load_params",
 ]
 
-DatasetSection = Annotated[Flowers | TinyImageNet | ImageFolder, Discriminator("name")]
+DatasetSection = Annotated[
+    Flowers | TinyImageNet | ImageFolder | Table | WebDataset, Discriminator("name")
+]
 """Every reader's section; `dataset.name` chooses among them."""
 
 
@@ -50,6 +57,11 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
     return load_as(_CompleteParams, path)
 
 
+def check_dataset(section: DatasetOutline) -> None:
+    """Checks that the dataset is there, without listing its images; raises as `load_dataset`."""
+    _reader(section).check()
+
+
 def load_dataset(section: DatasetOutline) -> Dataset:
     """Loads the dataset that the `dataset` section of params.yaml describes.
 
@@ -57,5 +69,9 @@ def load_dataset(section: DatasetOutline) -> Dataset:
         UserError: keys or values of the section are wrong, or the dataset is missing or not laid
             out as its reader expects it.
     """
-    content = {"dataset": section.model_dump()}
-    return validate_as(_DatasetParams, content, "params.yaml").dataset.load()
+    return _reader(section).load()
+
+
+def _reader(section: DatasetOutline) -> DatasetSection:
+    content = {"dataset": dict(section)}
+    return validate_as(_DatasetParams, content, "params.yaml").dataset

@@ -11,7 +11,7 @@ Box = tuple[float, float, float, float]
 whole image of 640 x 480 px is 0, 0, 640, 480."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Record:
     """One image of a dataset.
 
@@ -34,6 +34,7 @@ class Dataset:
 
     read: returns the bytes of the encoded image of a record's id; thread-safe; raises
     `UnreadableImageError` if they can't be read. ignored: number of files that are not images.
+    reads_at_once: number of threads that read images; None for one for each core.
     val_fraction, seed: for a dataset without val, the fraction of each class's training images that
     `prepare` holds out as val, and the seed that chooses them; val_fraction is None otherwise.
     """
@@ -42,5 +43,6 @@ class Dataset:
     records: list[Record]
     read: Callable[[str], bytes]
     ignored: int = 0
+    reads_at_once: int | None = None
     val_fraction: float | None = None
     seed: int = 0

@@ -16,7 +16,7 @@ from unicodedata import normalize
 
 from headstart.core.errors import UserError
 from headstart.data.datasets.base import Box
-from headstart.data.datasets.file_tree import FileTree
+from headstart.data.files.file_tree import FileTree
 
 BOX_TABLES = {"boxes.tsv": "\t", "boxes.csv": ","}
 """The names that a table of boxes may have, with the character between its cells."""

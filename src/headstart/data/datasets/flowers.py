@@ -16,9 +16,9 @@ from typing import Literal
 from headstart.config.section import Fraction, Section, Seed
 from headstart.core.errors import UserError
 from headstart.data.datasets.base import Dataset, Record
-from headstart.data.datasets.file_tree import FileTree, is_image, open_tree
-from headstart.data.datasets.resumable_download import download
-from headstart.data.datasets.tar_archive import open_tar
+from headstart.data.files.file_tree import FileTree, check, is_image, open_tree
+from headstart.data.files.resumable_download import download
+from headstart.data.files.tar_archive import open_tar
 from headstart.store.examples import ClassLabel
 
 CLASSES = ("daisy", "dandelion", "roses", "sunflowers", "tulips")
@@ -46,6 +46,16 @@ class Flowers(Section):
     path: Path
     val_fraction: Fraction = 0.2
     seed: Seed = 0
+
+    def check(self) -> None:
+        """Checks that the path is there; raises UserError otherwise."""
+        if self.path.suffix != ".tgz":
+            check(self.path)
+        elif not self.path.is_file():
+            raise UserError(
+                f"dataset.path: {self.path} doesn't exist; name the archive, or a folder to load "
+                "it to"
+            )
 
     def load(self) -> Dataset:
         """Lists the photographs at `path`; downloads the archive if a folder lacks it.

@@ -11,31 +11,35 @@ files are ignored; files without an image's extension are counted and ignored.
 
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Literal
 from unicodedata import normalize
 
-from headstart.config.section import Fraction, Section, Seed
+from headstart.config.section import Fraction, LocalOrRemotePath, Section, Seed
 from headstart.core.errors import UserError, did_you_mean
 from headstart.data.datasets.base import Dataset, Record
 from headstart.data.datasets.box_table import BOX_TABLES, read_boxes
-from headstart.data.datasets.file_tree import FileTree, is_image, open_tree
+from headstart.data.files.file_tree import FileTree, check, is_image, open_tree
+from headstart.data.files.remote_tree import reads_at_once
 from headstart.store.examples import ClassLabel
 
 
 class ImageFolder(Section):
     """A user's own images.
 
-    path: of the folder or .zip. val_fraction, seed: the share of each class's training images that
-    becomes val where there is no val/, and the seed that chooses them. follow_links: whether links
-    that lead out of `path` are followed.
+    path: of the folder or .zip, or of a remote folder. val_fraction, seed: the share of each
+    class's training images that becomes val where there is no val/, and the seed that chooses them.
+    follow_links: whether links that lead out of `path` are followed.
     """
 
     name: Literal["image_folder"] = "image_folder"
-    path: Path
+    path: LocalOrRemotePath
     val_fraction: Fraction = 0.2
     seed: Seed = 0
     follow_links: bool = False
+
+    def check(self) -> None:
+        """Checks that the path is there; raises UserError otherwise."""
+        check(self.path)
 
     def load(self) -> Dataset:
         """Lists the images below `path`; the name of a class's folder is its id and its name.
@@ -70,6 +74,7 @@ class ImageFolder(Section):
             records=records,
             read=source.read,
             ignored=len(ignored),
+            reads_at_once=reads_at_once(self.path),
             val_fraction=None if has_val else self.val_fraction,
             seed=self.seed,
         )

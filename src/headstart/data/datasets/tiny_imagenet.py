@@ -12,8 +12,8 @@ from typing import Literal
 from headstart.config.section import Section
 from headstart.core.errors import UserError
 from headstart.data.datasets.base import Box, Dataset, Record
-from headstart.data.datasets.file_tree import FileTree, is_image, open_tree
-from headstart.data.datasets.resumable_download import download
+from headstart.data.files.file_tree import FileTree, check, is_image, open_tree
+from headstart.data.files.resumable_download import download
 from headstart.store.examples import ClassLabel
 
 FOLDER = "tiny-imagenet-200"
@@ -31,6 +31,10 @@ class TinyImageNet(Section):
 
     name: Literal["tiny_imagenet"] = "tiny_imagenet"
     path: Path
+
+    def check(self) -> None:
+        """Checks that the path is there; raises UserError otherwise."""
+        check(self.path)
 
     def load(self) -> Dataset:
         """Lists the images at `path`; downloads the official archive if they are not there.

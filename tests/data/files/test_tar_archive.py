@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from headstart.core.errors import UserError
-from headstart.data.datasets import tar_archive
-from headstart.data.datasets.tar_archive import open_tar
 from headstart.data.decoding import UnreadableImageError
+from headstart.data.files import tar_archive
+from headstart.data.files.tar_archive import open_tar
 
 
 def tgz(path: Path, *members: tuple[str, bytes], kind: bytes = tarfile.REGTYPE) -> Path:

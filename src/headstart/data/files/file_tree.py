@@ -1,21 +1,28 @@
-"""The files of a dataset in a folder or a .zip, which is read without unpacking it to disk."""
+"""The files of a dataset in a folder or a .zip, which is read without unpacking it to disk.
+
+The folder may be remote (remote_tree.py).
+"""
 
 import os
 import stat
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import IO
+
+from upath import UPath
 
 from headstart.core.errors import UserError
 from headstart.data.decoding import UnreadableImageError
-
-MAX_FILE_BYTES = 1 << 29
-"""Limit on a file's size: images are smaller; a .zip member that unpacks to more is an attack."""
+from headstart.data.files.remote_tree import (
+    folders_of,
+    read_remote,
+    remote_names,
+    require_listing,
+)
+from headstart.data.files.safe_reading import bounded, readable
 
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 """Compression methods of which zipfile unpacks only as many bytes as are read."""
@@ -37,7 +44,7 @@ class FileTree:
     raises `UnreadableImageError` if they can't be read.
     """
 
-    path: Path
+    path: Path | UPath
     names: list[str]
     read: Callable[[str], bytes]
 
@@ -60,8 +67,10 @@ class FileTree:
             raise UserError(f"{self.path / name} can't be read: {error}") from None
 
 
-def open_tree(path: Path, key: str = "dataset.path", *, follow_links: bool = True) -> FileTree:
-    """Lists the files of the folder or .zip at `path`.
+def open_tree(
+    path: Path | UPath, key: str = "dataset.path", *, follow_links: bool = True
+) -> FileTree:
+    """Lists the files of the folder or .zip at `path`, or of a remote folder.
 
     key: the key in params.yaml, for messages. follow_links: whether links to images or folders
     outside of the folder are followed.
@@ -71,8 +80,11 @@ def open_tree(path: Path, key: str = "dataset.path", *, follow_links: bool = Tru
             or occurs twice; links lead out of the folder and `follow_links` is false; the .zip is
             damaged, or made to unpack to more than it holds.
     """
-    with _readable(path, key):
-        names, read = _names_and_reader(path, key, follow_links)
+    if isinstance(path, UPath):
+        names, read = remote_names(path, key), lambda name: read_remote(path / name)
+    else:
+        with readable(path, key):
+            names, read = _names_and_reader(path, key, follow_links)
     names.sort()
     for name, following in pairwise(names):
         if name == following:
@@ -83,17 +95,21 @@ def open_tree(path: Path, key: str = "dataset.path", *, follow_links: bool = Tru
     return FileTree(path, names, read)
 
 
-def check(path: Path, key: str = "dataset.path") -> None:
-    """Checks that `path` is a folder or a .zip, without listing its files.
+def check(path: Path | UPath, key: str = "dataset.path") -> None:
+    """Checks that `path` is a folder or a .zip, or a remote folder, without listing its files.
 
     key: the key in params.yaml, for messages.
 
     Raises:
         UserError: `path` is neither, or can't be read.
     """
-    with _readable(path, key):
+    with readable(path, key):
+        if isinstance(path, UPath):
+            require_listing(path, key)
         if path.is_dir():
             return
+        if isinstance(path, UPath):
+            raise UserError(f"{key}: {path} doesn't exist, or is no folder")
         if not path.exists():
             raise UserError(f"{key}: {path} doesn't exist; name your folder or .zip")
         if path.is_file():
@@ -101,17 +117,6 @@ def check(path: Path, key: str = "dataset.path") -> None:
                 pass
         if not path.is_file() or not zipfile.is_zipfile(path):
             raise UserError(f"{key}: {path} is neither a folder nor a .zip")
-
-
-@contextmanager
-def _readable(path: Path, key: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise UserError(
-            f"{key}: {error.filename or path} can't be read ({error.strerror}); "
-            "give yourself permission to read it, or move it elsewhere"
-        ) from None
 
 
 def is_image(name: str) -> bool:
@@ -125,7 +130,7 @@ def _names_and_reader(
     """Returns the unsorted names in the folder or .zip at `path` and a function that reads them."""
     check(path, key)
     if path.is_dir():
-        return _folder_names(path, follow_links), _folder_reader(path)
+        return _folder_names(path, follow_links), folder_reader(path)
     try:
         archive = zipfile.ZipFile(path)
     except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
@@ -133,7 +138,7 @@ def _names_and_reader(
             f"{key}: {path} is a damaged .zip ({error}); copy or download it again"
         ) from None
     _check_zip(archive, path)
-    return list(_zip_names(archive)), _zip_reader(archive)
+    return _zip_names(archive), _zip_reader(archive)
 
 
 def _encodable(name: str) -> bool:
@@ -195,35 +200,19 @@ def _check_zip(archive: zipfile.ZipFile, path: Path) -> None:
         raise UserError(f"{path} is made to unpack to more than it holds; don't trust it")
 
 
-def _zip_names(archive: zipfile.ZipFile) -> Iterator[str]:
-    """Yields the members and their folders, whether the .zip lists the folders or not."""
-    folders: set[str] = set()
+def _zip_names(archive: zipfile.ZipFile) -> list[str]:
+    """Returns the members and their folders, whether the .zip lists the folders or not."""
+    names = []
     for name in archive.namelist():
         parts = name.rstrip("/").split("/")
-        if parts[0] == "__MACOSX" or any(part.startswith(".") for part in parts):
-            continue
-        depth = len(parts) + 1 if name.endswith("/") else len(parts)
-        folders.update("/".join(parts[:end]) + "/" for end in range(1, depth))
-        if not name.endswith("/"):
-            yield name
-    yield from folders
+        if parts[0] != "__MACOSX" and not any(part.startswith(".") for part in parts):
+            names.append(name)
+    return [*(name for name in names if not name.endswith("/")), *folders_of(names)]
 
 
-def _bounded(file: IO[bytes], size: int) -> bytes:
-    """Returns the content of a file of `size` bytes, and never reads more than one byte beyond.
+def folder_reader(folder: Path) -> Callable[[str], bytes]:
+    """Returns a function that reads the file of a name in `folder`, as `FileTree.read`."""
 
-    Raises:
-        UnreadableImageError: the size is another one, or above the limit.
-    """
-    if size > MAX_FILE_BYTES:
-        raise UnreadableImageError(f"the file is larger than {MAX_FILE_BYTES} bytes")
-    data = file.read(size + 1)
-    if len(data) != size:
-        raise UnreadableImageError(f"the file doesn't have the {size} bytes that it should have")
-    return data
-
-
-def _folder_reader(folder: Path) -> Callable[[str], bytes]:
     def read(name: str) -> bytes:
         path = folder / name
         try:
@@ -231,7 +220,7 @@ def _folder_reader(folder: Path) -> Callable[[str], bytes]:
             if not stat.S_ISREG(status.st_mode):
                 raise UnreadableImageError("not a regular file")
             with path.open("rb") as file:
-                return _bounded(file, status.st_size)
+                return bounded(file, status.st_size)
         except FileNotFoundError:
             raise UnreadableImageError("the file is missing") from None
         except OSError as error:
@@ -244,7 +233,7 @@ def _zip_reader(archive: zipfile.ZipFile) -> Callable[[str], bytes]:
     def read(name: str) -> bytes:
         try:
             with archive.open(name) as member:
-                return _bounded(member, archive.getinfo(name).file_size)
+                return bounded(member, archive.getinfo(name).file_size)
         except KeyError:
             raise UnreadableImageError("the file is missing") from None
         except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError) as error:

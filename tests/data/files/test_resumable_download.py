@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from headstart.core.errors import UserError
-from headstart.data.datasets.resumable_download import download
+from headstart.data.files.resumable_download import download
 
 CONTENT = bytes(range(256)) * 5000
 DIGEST = f"md5:{hashlib.md5(CONTENT).hexdigest()}"

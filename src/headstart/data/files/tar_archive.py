@@ -6,8 +6,8 @@ import zlib
 from pathlib import Path
 
 from headstart.core.errors import UserError
-from headstart.data.datasets.file_tree import FileTree
 from headstart.data.decoding import UnreadableImageError
+from headstart.data.files.file_tree import FileTree
 
 MAX_BYTES = 1 << 30
 """Limit on the unpacked size, all of which is held in memory."""

@@ -15,8 +15,8 @@ import pytest
 
 from headstart.core.errors import UserError
 from headstart.data.datasets import ImageFolder
-from headstart.data.datasets.file_tree import open_tree
 from headstart.data.decoding import UnreadableImageError
+from headstart.data.files.file_tree import open_tree
 from tests.data.datasets import layouts
 from tests.pictures import encoded, noise, put
 
