@@ -95,10 +95,15 @@ def draw(table: Path, path: Path) -> None:
         for name in dict.fromkeys(line[1] for line in lines):
             of = sorted((int(line[0]), *map(float, line[2:5])) for line in lines if line[1] == name)
             rows, _, cpu, peak = zip(*of, strict=True)
-            time_axes.loglog(rows, cpu, ".-", label=name)
-            memory_axes.semilogx(rows, peak, ".-")
-        time_axes.set(xlabel="rows", ylabel="seconds of CPU, imports included")
+            time_axes.plot(rows, cpu, ".-", label=name)
+            memory_axes.plot(rows, peak, ".-")
+        time_axes.set(xlabel="rows", ylabel="seconds of CPU, imports included", ylim=(0, None))
         memory_axes.set(xlabel="rows", ylabel="peak memory, GB", ylim=(0, 1.6))
+        every = sorted({int(line[0]) for line in lines})
+        for axes in (time_axes, memory_axes):
+            axes.set_xscale("log")
+            axes.set_xticks(every, [f"{rows:,}" for rows in every])
+            axes.minorticks_off()
         figure.legend(*time_axes.get_legend_handles_labels(), loc="outside upper left", ncols=4)
 
 
