@@ -17,13 +17,15 @@ from headstart.extraction.view_plan import SplitRequest
 class CachedRows:
     """A function from images to rows of `dtype`, which computes what the cache lacks.
 
-    provenances: as `row_provenances` returns them. stats: what the last call computed.
+    provenances: as `row_provenances` returns them. stats: what the last call computed. writer: as
+    in `FeatureCache`, where several processes compute at the same time.
     """
 
     def __init__(self, extractor: RowExtractor, dtype: str) -> None:
         self.extractor, self.dtype = extractor, dtype
         self.provenances = row_provenances(extractor)
         self.stats = ExtractionStats()
+        self.writer = 0
         self._cache: RowCaches | None = None
 
     @property
@@ -58,7 +60,7 @@ class CachedRows:
                 yield cache
             return
         folders = CacheFolders.of(self.extractor, root, self.dtype)
-        with folders.open(earlier=self._cache) as cache:
+        with folders.open(writer=self.writer, earlier=self._cache) as cache:
             self._cache = cache
             try:
                 yield cache
