@@ -35,6 +35,7 @@ def compare(args: argparse.Namespace, params: Params) -> str:
     from headstart.store.run_metrics import load_metrics, write_metrics
 
     settings, figures = params.evaluate, args.report / "figures"
+    choose_by = settings.choose_by
     results = load_metrics(args.results / "evaluation", params.runs)
     correct = load_correct(args.results / "predictions", params.runs)
     sampling = (settings.confidence, settings.resamples, settings.seed)
@@ -44,7 +45,9 @@ def compare(args: argparse.Namespace, params: Params) -> str:
     write_pairs(args.report / "pairs.tsv", differences)
     conclusions = [
         *finetuning_conclusions(results, differences, params.finetuned),
-        *transfer_conclusions(results, differences, params.transfer_runs, params.scratch_runs),
+        *transfer_conclusions(
+            results, choose_by, differences, params.transfer_runs, params.scratch_runs
+        ),
     ]
     ids = load_ids(args.results / "predictions", params.runs[0])
     findings = {
@@ -52,15 +55,17 @@ def compare(args: argparse.Namespace, params: Params) -> str:
         for backbone in params.extract.backbones
     }
     audit = audit_sentences(findings, ids, correct, settings.confidence)
-    report = comparison_report(results, differences, settings.confidence, conclusions, audit)
+    report = comparison_report(
+        results, choose_by, differences, settings.confidence, conclusions, audit
+    )
     localizers = params.localize.backbones
     report += localization_section(args.results, localizers, settings.confidence)
     write_text(args.report / "comparison.md", report)
-    summary = results_summary(results)
+    summary = results_summary(results, choose_by)
     write_metrics(args.report / "metrics.json", summary)
     write_learning_curves(args.report / "learning_curves.tsv", curves)
 
-    draw_comparison(results, figures / "comparison.svg")
+    draw_comparison(results, choose_by, figures / "comparison.svg")
     if curves:
         draw_learning_curves(figures / "learning_curves.svg", curves, settings.confidence)
     draw_training_figures(args.results, figures, params.single_runs, params.head_runs)
@@ -70,12 +75,13 @@ def compare(args: argparse.Namespace, params: Params) -> str:
     draw_network_figures(args.results, figures, params.extract.backbones, networks, trained)
     draw_sheets(args.results, figures)
     draw_evaluation_figures(args.results, figures, results, settings.confidence)
-    draw_ensemble_figures(args.results, figures, params.ensemble.ensembles)
+    draw_ensemble_figures(args.results, figures, params.ensemble.ensembles, choose_by)
     draw_tsne_figures(args.results, figures, params.extract.backbones)
     draw_localization_figures(args.results, figures, localizers)
 
     return (
-        f"{comparison_table(results)}\ncompared {len(results)} runs; tune chooses {summary['best']}"
+        f"{comparison_table(results, choose_by)}\n"
+        f"compared {len(results)} runs; tune chooses {summary['best']}"
     )
 
 

@@ -28,7 +28,13 @@ def ensemble(args: argparse.Namespace, params: Params) -> str:
     members = list(range(len(folders)))
     curve: EnsembleCurve = []
     if recipe.choose != "all":
-        choice = choose_members(splits["tune"], splits["val"], recipe.average, recipe.choose)
+        choice = choose_members(
+            splits["tune"],
+            splits["val"],
+            recipe.average,
+            recipe.choose,
+            params.evaluate.choose_by,
+        )
         members, curve = choice.members, ensemble_curve(choice, names)
     write_ensemble_curve(args.results / "ensembles" / f"{args.name}.tsv", curve)
     for split, predictions in splits.items():

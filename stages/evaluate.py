@@ -19,6 +19,7 @@ def evaluate(args: argparse.Namespace, params: Params) -> str:
         write_confusions,
         write_per_class,
     )
+    from headstart.metrics.selection import CRITERIA
     from headstart.store.crop_accuracies import write_crop_accuracies
     from headstart.store.predicted_classes import write_predicted_classes
     from headstart.store.reliability_bins import write_reliability_bins
@@ -41,7 +42,8 @@ def evaluate(args: argparse.Namespace, params: Params) -> str:
         write_crop_accuracies(folder / "crops.tsv", crop_accuracies(val, settings.seed))
     if "test" in splits and "test" not in metrics:
         write_challenge(folder / "test_predictions.txt", splits["test"])
-    write_metrics(args.results / "metrics" / f"{name}.json", summarize_metrics(metrics))
+    summary = summarize_metrics(metrics, CRITERIA[settings.choose_by].metric)
+    write_metrics(args.results / "metrics" / f"{name}.json", summary)
     reliability = calibration_stages(val, calibrated)
     write_reliability_bins(args.results / "reliability" / f"{name}.tsv", reliability)
     predicted = args.results / "predictions" / f"{name}.tsv"

@@ -9,6 +9,7 @@ from stages import entry, parser, run
 def finetune(args: argparse.Namespace, params: Params) -> str:
     from headstart.core.torchrun import launch_processes
     from headstart.heads.fitted_head import HEAD_FILE, load_head
+    from headstart.metrics.selection import CRITERIA
     from headstart.store.images import open_images
     from headstart.training import fine_tuning
     from headstart.training.training_jobs import Outputs
@@ -25,11 +26,12 @@ def finetune(args: argparse.Namespace, params: Params) -> str:
             params.recipes[params.finetune.recipe],
             params.finetune,
             params.extract,
+            params.evaluate.choose_by,
             Outputs(args.model, args.predictions, curve, filters),
             label=name,
         )
-    accuracy, epoch = f"{best.tune_top1:.1%} of tune right", f"epoch {best.epochs:.4g}"
-    return f"{args.backbone}: {accuracy}, the best, after {epoch}"
+    title, epoch = CRITERIA[params.evaluate.choose_by].title, f"epoch {best.epochs:.4g}"
+    return f"{args.backbone}: {title} {best.score:.1%} on tune, the best, after {epoch}"
 
 
 if __name__ == "__main__":

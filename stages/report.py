@@ -39,10 +39,15 @@ def report(args: argparse.Namespace, params: Params) -> str:
             [
                 *finetuning_conclusions(metrics, differences, params.finetuned),
                 *transfer_conclusions(
-                    metrics, differences, params.transfer_runs, params.scratch_runs
+                    metrics,
+                    settings.choose_by,
+                    differences,
+                    params.transfer_runs,
+                    params.scratch_runs,
                 ),
             ],
             settings.confidence,
+            settings.choose_by,
             params.report.max_images,
             params.dataset.name,
         )

@@ -14,6 +14,7 @@ def train_head(args: argparse.Namespace, params: Params) -> str:
     )
     from headstart.heads.fitted_head import HEAD_FILE, save_head
     from headstart.heads.fitting import fit_head
+    from headstart.metrics.selection import CRITERIA
     from headstart.store.features import open_features
     from headstart.store.training_curves import write_training_curve
     from headstart.store.tuning_results import write_tuning_results
@@ -24,7 +25,8 @@ def train_head(args: argparse.Namespace, params: Params) -> str:
         open_features(args.features / "train.h5", limit) as train,
         open_features(args.features / "tune.h5", limit) as tune,
     ):
-        fitted = fit_head(recipe, train, tune, params.train_head.device)
+        choose_by = params.evaluate.choose_by
+        fitted = fit_head(recipe, train, tune, params.train_head.device, choose_by)
         familiarity = familiarity_of_features(train, tune)
     name = args.model.name
     save_head(args.model / HEAD_FILE, fitted.head)
@@ -34,8 +36,8 @@ def train_head(args: argparse.Namespace, params: Params) -> str:
 
     chosen = ", ".join(f"{key} {value}" for key, value in fitted.settings.items())
     return (
-        f"{name}: {len(train.examples)} train images, top-1 {fitted.score.top1:.1%} on "
-        f"{len(tune.examples)} tune images"
+        f"{name}: {len(train.examples)} train images, {CRITERIA[choose_by].title} "
+        f"{fitted.score.value:.1%} on {len(tune.examples)} tune images"
         + (f" (of {len(fitted.surface.scores)}: {chosen})" if chosen else "")
     )
 

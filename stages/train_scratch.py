@@ -8,6 +8,7 @@ from stages import entry, parser, run
 
 def train_scratch(args: argparse.Namespace, params: Params) -> str:
     from headstart.core.torchrun import launch_processes
+    from headstart.metrics.selection import CRITERIA
     from headstart.store.images import open_images
     from headstart.training import from_scratch
     from headstart.training.training_jobs import Outputs
@@ -29,11 +30,12 @@ def train_scratch(args: argparse.Namespace, params: Params) -> str:
             params.recipes[chosen.first_recipe] if chosen.first_recipe else None,
             params.single_backbones[chosen.trunk] if chosen.trunk else None,
             params.train_scratch,
+            params.evaluate.choose_by,
             outputs,
             label=args.network,
         )
-    accuracy, epoch = f"{best.tune_top1:.1%} of tune right", f"epoch {best.epochs:.4g}"
-    return f"{args.network}: {accuracy}, the best, after {epoch}"
+    title, epoch = CRITERIA[params.evaluate.choose_by].title, f"epoch {best.epochs:.4g}"
+    return f"{args.network}: {title} {best.score:.1%} on tune, the best, after {epoch}"
 
 
 if __name__ == "__main__":

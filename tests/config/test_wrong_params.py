@@ -115,6 +115,8 @@ WRONG: list[tuple[str, Any] | tuple[str, Any, str]] = [
     ("heads.linear.train_views", "some"),
     ("heads.linear.hidden", [10]),
     ("heads.linear.class_weights", "equal"),
+    ("recipes.finetune.class_weights", "equal"),
+    ("evaluate.choose_by", "top1"),
     ("heads.mlp.hidden", []),
     ("heads.mlp.hidden", 1024),
     ("heads.mlp.hidden", [10**9]),

@@ -135,7 +135,7 @@ def test_curve_as_table_and_figure(tmp_path: Path):
     curve = ensemble_curve(choice, ["a", "b", "c"])
     assert [size.count for size in curve] == [1, 2, 3]
     assert [(size.joins, size.kept) for size in curve] == [("c", True), ("a", True), ("b", False)]
-    assert [(size.tune_top1, size.val_top1) for size in curve] == [
+    assert [(size.tune_score, size.val_score) for size in curve] == [
         (0.5, 0.5),
         (0.7, 0.6),
         (0.6, 0.65),
@@ -143,5 +143,5 @@ def test_curve_as_table_and_figure(tmp_path: Path):
     write_ensemble_curve(tmp_path / "curve.tsv", curve)
     assert load_ensemble_curve(tmp_path / "curve.tsv") == curve
     for name in ("one.svg", "two.svg"):
-        draw_ensemble_curve(tmp_path / name, curve)
+        draw_ensemble_curve(tmp_path / name, curve, "top-1")
     assert (tmp_path / "one.svg").read_bytes() == (tmp_path / "two.svg").read_bytes()

@@ -6,7 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy.special import softmax
-from sklearn.metrics import accuracy_score, confusion_matrix, log_loss
+from sklearn.metrics import (
+    accuracy_score,
+    balanced_accuracy_score,
+    confusion_matrix,
+    log_loss,
+    roc_auc_score,
+)
 
 from headstart.core.atomic_files import read_tsv
 from headstart.core.errors import UserError
@@ -56,10 +62,14 @@ def test_one_view_and_ten_crops_against_scikit_learn(tmp_path: Path):
     assert found["tune"]["n"] == 40
     labels = splits["tune"].examples.labels
     for look, p in protocol_probabilities(splits["tune"]).items():
-        assert found["tune"][look] == {
-            "top1": pytest.approx(accuracy_score(labels, p.argmax(1)), abs=1e-5),
-            "nll": pytest.approx(log_loss(labels, p, labels=range(4)), abs=1e-5),
+        expected = {
+            "top1": accuracy_score(labels, p.argmax(1)),
+            "nll": log_loss(labels, p, labels=range(4)),
+            "balanced_accuracy": balanced_accuracy_score(labels, p.argmax(1)),
+            "auroc": roc_auc_score(labels, p, multi_class="ovr"),
         }
+        measured = {name: found["tune"][look][name] for name in expected}
+        assert measured == pytest.approx(expected, abs=1e-5)
     assert found["passes"] == splits["val"].passes
     assert found["parameters"] == splits["val"].parameters
 
@@ -244,7 +254,9 @@ def test_the_stated_numbers_are_those_of_the_primary_protocol(tmp_path: Path):
     cases.save_run(tmp_path)
     metrics = evaluate_run(load_splits(tmp_path), **SETTINGS)
     stated = {name: metrics["val"]["ten_crop"][name] for name in ("top1", "nll", "ece")}
-    assert summarize_metrics(metrics) == stated
+    assert summarize_metrics(metrics, "top1") == stated
+    stated["macro_f1"] = metrics["val"]["ten_crop"]["macro_f1"]
+    assert summarize_metrics(metrics, "macro_f1") == stated
 
 
 def test_predicted_classes_are_those_of_every_image_and_protocol(tmp_path: Path):

@@ -5,17 +5,19 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.metrics import balanced_accuracy_score
 from sklearn.utils.class_weight import compute_class_weight
 from torch import nn
 from torch.nn import functional as F
 
 from headstart.core.errors import UserError
 from headstart.heads import gradient_training
-from headstart.heads.class_weights import class_weights
 from headstart.heads.fitting import fit_head
 from headstart.heads.gradient_training import MetricSums, loss_gradient_, smoothed_cross_entropy
 from headstart.heads.kept_epochs import KeptEpochs
 from headstart.heads.stacked_mlp import StackedMLP
+from headstart.store.class_weights import class_weights
+from headstart.store.features import Features
 from headstart.store.training_curves import Epoch
 from tests import cases
 from tests.heads import blobs
@@ -95,7 +97,7 @@ def test_training_is_torchs_own_adam_loss_and_decay():
 def test_balanced_classes_weigh_as_scikit_learns():
     logits, labels = torch.randn(6, 1, 3), torch.tensor([0, 0, 0, 0, 1, 2])
     examples = replace(cases.examples(6, classes=3), labels=labels.numpy())
-    weights = class_weights("balanced", examples)
+    weights = class_weights("balanced", examples.labels, len(examples.classes))
     np.testing.assert_allclose(
         weights, compute_class_weight("balanced", classes=np.arange(3), y=labels.numpy())
     )
@@ -202,7 +204,33 @@ def test_kept_epochs_are_those_of_shorter_trainings(kind: str, keep: str, count:
         np.testing.assert_allclose(tensor, expected, rtol=1e-4, atol=1e-6)
     assert len(fitted.curve) == 6
     by_hand = (fitted.head.logits(tune)[:, 0].argmax(1) == tune.examples.labels).mean()
-    assert fitted.score.top1 == pytest.approx(by_hand)
+    assert fitted.score.value == pytest.approx(by_hand)
+
+
+def with_rare_class(features: Features) -> Features:
+    """Returns features without four fifths of the second class."""
+    position = np.arange(len(features.examples))
+    kept = np.flatnonzero((features.examples.labels == 0) | (position % 10 == 1))
+    return replace(features, values=features.values[kept], examples=features.examples[kept])
+
+
+def test_the_kept_epoch_is_the_best_by_what_tune_chooses_by():
+    train, tune = (
+        with_rare_class(blobs.features(n, split=s, classes=2, distance=0.3))
+        for n, s in ((300, "train"), (400, "tune"))
+    )
+    settings = {"learning_rate": 0.2, "learning_rate_decay": 1.0, "batch_size": 8}
+    shorter = [fit_head(blobs.linear(epochs=n, **settings), train, tune) for n in range(1, 9)]
+    answers = [fitted.head.logits(tune)[:, 0].argmax(1) for fitted in shorter]
+    labels = tune.examples.labels
+    balanced = [balanced_accuracy_score(labels, predicted) for predicted in answers]
+    accuracies = [(predicted == labels).mean() for predicted in answers]
+    assert np.argmax(balanced) != np.argmax(accuracies)
+    recipe = blobs.linear(epochs=8, keep="best", **settings)
+    fitted = fit_head(recipe, train, tune, choose_by="balanced_accuracy")
+    assert [epoch.tune_score for epoch in fitted.curve] == pytest.approx(balanced)
+    assert fitted.score.value == pytest.approx(max(balanced))
+    assert fitted.surface.metric == "balanced_accuracy"
 
 
 def test_an_epoch_that_diverged_is_never_the_best():
@@ -231,8 +259,8 @@ def test_an_mlp_learns_what_no_linear_head_can():
         features.examples.labels[:] = signs.prod(axis=1) > 0
     linear = fit_head(blobs.linear(epochs=20), train, tune)
     mlp = fit_head(blobs.recipe("mlp", hidden=[16], epochs=20, dropout=0.0), train, tune)
-    assert linear.score.top1 < 0.7
-    assert mlp.score.top1 > 0.95
+    assert linear.score.value < 0.7
+    assert mlp.score.value > 0.95
 
 
 def test_hidden_layers_start_as_he_has_it_and_the_last_at_zero():

@@ -5,9 +5,15 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 from scipy.special import softmax
-from sklearn.metrics import accuracy_score, log_loss
+from sklearn.metrics import (
+    accuracy_score,
+    balanced_accuracy_score,
+    f1_score,
+    log_loss,
+    roc_auc_score,
+)
 
-from headstart.heads import hyperparameter_sweep
+from headstart.heads import candidate_selection, hyperparameter_sweep
 from headstart.heads.candidate_selection import Candidate, FitContext, best_candidate, score_models
 from headstart.heads.fitted_head import Standardization
 from headstart.heads.fitting import fit_head
@@ -90,12 +96,12 @@ def test_a_sample_is_part_of_the_grid_and_depends_on_the_seed():
 def test_tune_chooses_and_a_diverged_point_does_not_matter(tmp_path: Path):
     over = {"learning_rate": [1e38, 1e-6, 0.02], "weight_decay": [0, 0.001]}
     fitted = fit_head(blobs.sweep(blobs.linear(), over), TRAIN, TUNE)
-    top1 = [score.top1 for score in fitted.surface.scores]
+    top1 = [score.value for score in fitted.surface.scores]
     assert np.isnan(top1[:2]).all()
-    assert fitted.score.top1 == max(top1[2:])
+    assert fitted.score.value == max(top1[2:])
     assert fitted.settings["learning_rate"] == 0.02
     by_hand = (fitted.head.logits(TUNE)[:, 0].argmax(1) == TUNE.examples.labels).mean()
-    assert fitted.score.top1 == pytest.approx(by_hand)
+    assert fitted.score.value == pytest.approx(by_hand)
 
     write_tuning_results(tmp_path / "tuning.tsv", fitted.surface)
     header, *lines = [
@@ -119,12 +125,32 @@ def test_a_score_is_scikit_learn_s_and_none_where_a_weight_is_not_finite():
     broken = weight.copy()
     broken[1, 2] = np.nan
     models = [Affine(weight, bias), Affine(broken, bias)]
-    found, none = score_models(models, TUNE, Standardization.identity(TUNE.width))
+    found, none = score_models(models, TUNE, Standardization.identity(TUNE.width), "accuracy")
     logits = TUNE.values[:, 0].astype(np.float32) @ weight.T + bias
     labels = TUNE.examples.labels
-    assert found.top1 == accuracy_score(labels, logits.argmax(1))
+    assert found.value == accuracy_score(labels, logits.argmax(1))
     assert found.nll == pytest.approx(log_loss(labels, softmax(logits, axis=1)), rel=1e-4)
     assert np.isnan(none).all()
+
+
+@pytest.mark.parametrize("choose_by", ["balanced_accuracy", "macro_f1", "auroc"])
+def test_a_sweep_chooses_by_the_criterion(choose_by: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(candidate_selection, "SCORED_LOGITS", 1)  # one model at a time
+    rng = np.random.default_rng(1)
+    models = [
+        Affine(*(rng.normal(size=size).astype(np.float32) for size in ((3, TUNE.width), 3)))
+        for _ in range(5)
+    ]
+    scores = score_models(models, TUNE, Standardization.identity(TUNE.width), choose_by)
+    labels, x = TUNE.examples.labels, TUNE.values[:, 0].astype(np.float32)
+    reference = {
+        "balanced_accuracy": lambda p: balanced_accuracy_score(labels, p.argmax(1)),
+        "macro_f1": lambda p: f1_score(labels, p.argmax(1), average="macro"),
+        "auroc": lambda p: roc_auc_score(labels, p, multi_class="ovr"),
+    }[choose_by]
+    expected = [reference(softmax(model(x).astype(np.float64), axis=1)) for model in models]
+    assert [score.value for score in scores] == pytest.approx(expected, abs=1e-6)
+    assert best_candidate(scores) == np.argmax(expected)
 
 
 def test_equal_accuracies_are_ordered_by_likelihood():

@@ -55,7 +55,7 @@ def test_tune_chooses_c():
     train, tune = blobs.features(80, **shape), blobs.features(200, split="tune", **shape)
     fitted = fit_head(blobs.recipe("logistic_regression", c=[1e-6, 0.01, 1]), train, tune)
     assert [settings["c"] for settings in fitted.surface.settings] == [1e-6, 0.01, 1]
-    assert fitted.score.top1 == max(score.top1 for score in fitted.surface.scores)
+    assert fitted.score.value == max(score.value for score in fitted.surface.scores)
 
 
 @pytest.mark.parametrize(("k", "temperature"), [(1, 0.07), (10, 0.07), (40, 1.0)])

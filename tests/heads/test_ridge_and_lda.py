@@ -6,10 +6,10 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import Ridge, RidgeClassifier
 
 from headstart.heads.candidate_selection import FitContext
-from headstart.heads.class_weights import class_weights
 from headstart.heads.fitted_head import Standardization
 from headstart.heads.fitting import fit_head
 from headstart.heads.ridge_and_lda import fit_lda, fit_ridge
+from headstart.store.class_weights import class_weights
 from headstart.store.features import Features, select_images, whole_view
 from tests.heads import blobs
 
@@ -44,7 +44,7 @@ def test_ridge_is_scikit_learns(standardized: bool, weights: str, width: int):
     context = make_context(standardized, width)
     recipe = blobs.recipe("ridge", strengths=[0.1, 10, 1000], class_weights=weights)
     x, labels = rows(context.train, context.standardization)
-    row_weights = class_weights(weights, context.train.examples)[labels]
+    row_weights = class_weights(weights, labels, len(context.train.examples.classes))[labels]
     for candidate in fit_ridge(recipe, context):
         reference = Ridge(alpha=candidate.settings["strength"])
         reference.fit(x, 4 * np.eye(4)[labels], sample_weight=row_weights)
@@ -159,6 +159,6 @@ def test_tune_chooses_the_strength(recipe):
     shape = {"width": 64, "classes": 8, "distance": 0.25}
     train, tune = blobs.features(80, **shape), blobs.features(200, split="tune", **shape)
     fitted = fit_head(recipe, train, tune)
-    assert fitted.score.top1 == max(score.top1 for score in fitted.surface.scores)
-    assert len({score.top1 for score in fitted.surface.scores}) > 1
+    assert fitted.score.value == max(score.value for score in fitted.surface.scores)
+    assert len({score.value for score in fitted.surface.scores}) > 1
     assert fitted.curve == []

@@ -56,6 +56,11 @@ def test_it_says_what_it_was_made_from(packaged: Path) -> None:
     assert set(team.versions) >= {"headstart", "torch", "timm", "python"}
     card = (packaged / "data/models/team/README.md").read_text(encoding="utf-8")
     low, high = team.evaluation["top1_interval"]
+    averages = ("balanced accuracy", "macro-F1", "AUROC (one against rest)")
+    assert all(
+        f"{average} {team.evaluation[name]:.1%} [" in card
+        for average, name in zip(averages, ("balanced_accuracy", "macro_f1", "auroc"), strict=True)
+    )
     assert f"Top-1 {team.evaluation['top1']:.1%} [{low:.1%}, {high:.1%}] on n = 16" in card
     both = load_description(packaged / "data/models/both-lda").members[0]
     assert both.kind == "head"

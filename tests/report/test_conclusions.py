@@ -83,12 +83,12 @@ def test_transfer_against_scratch_speaks_of_what_tune_chose(
     found: AccuracyDifference, sentence: str
 ):
     kinds = (["net-linear", "net-finetune"], ["large", "small"])
-    assert transfer_conclusions(RESULTS, [found], *kinds) == [sentence]
+    assert transfer_conclusions(RESULTS, "accuracy", [found], *kinds) == [sentence]
 
 
 @pytest.mark.parametrize("kinds", [([], ["small"]), (["net-linear"], [])])
 def test_one_kind_alone_answers_no_question(kinds: tuple[list[str], list[str]]):
-    assert transfer_conclusions(RESULTS, [], *kinds) == []
+    assert transfer_conclusions(RESULTS, "accuracy", [], *kinds) == []
 
 
 def test_params_say_which_run_is_of_which_kind():

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from headstart.store.predictions import load_predictions
+from headstart.store.tuning_results import load_tuning_results
 from tests import cases
 from tests.heads import blobs
 
@@ -32,7 +33,7 @@ def test_from_features_to_predictions(
     assert re.fullmatch(r"random-linear: 60 train images, top-1 \d+\.\d% on 60 tune images\n", said)
     assert [f.name for f in (folder / "model/random-linear").iterdir()] == ["head.safetensors"]
     curve = (folder / "results/training/random-linear.tsv").read_text().splitlines()
-    columns = ["epoch", "train_loss", "train_top1", "tune_loss", "tune_top1", "phase"]
+    columns = ["epoch", "train_loss", "train_top1", "tune_loss", "tune_top1", "phase", "tune_score"]
     assert curve[0].split("\t") == columns
     assert [line.split("\t")[0] for line in curve[1:]] == [str(e) for e in range(1, 16)]
     tuning = (folder / "results/tuning/random-linear.tsv").read_text().splitlines()
@@ -60,6 +61,19 @@ def test_a_choice_leaves_its_candidates(
     assert len(tuning) == 1 + 12
     # A head that is not trained in epochs has a table all the same: dvc.yaml declares one.
     assert len((folder / "results/training/random-linear.tsv").read_text().splitlines()) == 1
+
+
+def test_tune_chooses_by_what_params_say(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    choice = {"choose_by": "macro_f1"}
+    cases.run_stage(monkeypatch, folder, "train_head", *TRAIN, "lda", evaluate=choice)
+    said = capsys.readouterr().out
+    assert re.search(r"60 train images, macro-F1 \d+\.\d% on 60 tune images", said)
+    table = load_tuning_results(folder / "results/tuning/random-linear.tsv")
+    assert table.metric == "macro_f1"
+    best = max(table.scores, key=lambda score: (score.value, -score.nll))
+    assert table.scores[table.chosen] == best
 
 
 def test_features_above_the_memory_limit_are_streamed(

@@ -4,7 +4,6 @@ import json
 import re
 import shutil
 from pathlib import Path
-from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -20,6 +19,7 @@ from headstart.store.filters import load_filters
 from headstart.store.output_statistics import load_output_statistics
 from headstart.store.predictions import load_predictions
 from headstart.store.training_curves import load_training_curve
+from headstart.training.network_evaluation import Evaluation
 from tests import cases
 
 SPLITS = ["train"] * 32 + ["tune"] * 16 + ["val"] * 12 + ["test"] * 4
@@ -66,7 +66,7 @@ def test_writes_model_curve_and_predictions(
 ):
     cases.run_stage(monkeypatch, folder, "train_scratch", *PATHS, "--network", "small", **CHANGES)
     assert re.fullmatch(
-        r"small: \d+\.\d% of tune right, the best, after epoch [12]\n", capsys.readouterr().out
+        r"small: top-1 \d+\.\d% on tune, the best, after epoch [12]\n", capsys.readouterr().out
     )
     written = sorted(path.name for path in (folder / "model").iterdir())
     assert written[0] == "model.safetensors"
@@ -133,8 +133,10 @@ def test_a_change_of_snapshots_gives_what_a_first_run_gives(
 ):
     def outputs(cache: str, most: int) -> dict[str, bytes]:
         top1 = iter([0.1, 0.3, 0.5, 0.4])
-        seen = SimpleNamespace(means=lambda: (1.0, next(top1)))
-        monkeypatch.setattr("headstart.training.training_loop.evaluate_network", lambda *_: seen)
+        monkeypatch.setattr(
+            "headstart.training.training_loop.evaluate_network",
+            lambda *_: Evaluation(1.0, next(top1)),
+        )
         monkeypatch.setenv("HEADSTART_CACHE", str(folder / cache))
         for made in ("model", "predictions"):
             shutil.rmtree(folder / made, ignore_errors=True)
@@ -150,7 +152,7 @@ def test_a_change_of_snapshots_gives_what_a_first_run_gives(
         return {str(path.relative_to(folder)): path.read_bytes() for path in found}
 
     many = outputs("cache", 20)
-    assert capsys.readouterr().out == "small: 50.0% of tune right, the best, after epoch 3\n"
+    assert capsys.readouterr().out == "small: top-1 50.0% on tune, the best, after epoch 3\n"
     assert "model/snapshot_02.safetensors" in many
     fewer = outputs("cache", 2)
     assert fewer == outputs("empty", 2)

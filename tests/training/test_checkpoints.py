@@ -3,7 +3,6 @@
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,7 +10,7 @@ from torch import nn
 
 from headstart.core.errors import UserError
 from headstart.training import training_loop
-from headstart.training.network_evaluation import MetricSums
+from headstart.training.network_evaluation import Evaluation, MetricSums
 from headstart.training.training_loop import train_epoch, train_network
 from tests.training.test_training_loop import CPU, Killed, killed_at, network, recipe, task
 
@@ -33,9 +32,9 @@ def run(folder: Path, net: nn.Module | None = None) -> tuple[dict[str, bytes], i
         trained_epochs += 1
         return original(*args)
 
-    def tune_stats(network: nn.Module, *_: object) -> SimpleNamespace:
+    def tune_stats(network: nn.Module, *_: object) -> Evaluation:
         done = int(network.get_buffer("1.num_batches_tracked")) // STEPS
-        return SimpleNamespace(means=lambda: (1.0, TOP1[done - 1]))
+        return Evaluation(1.0, TOP1[done - 1])
 
     original = train_epoch
     with pytest.MonkeyPatch.context() as patch:

@@ -82,10 +82,10 @@ def stage(name: str) -> list[str]:
 
 
 def read_curve(path: Path) -> np.ndarray:
-    """Returns a training curve [E, 5], one row per epoch."""
+    """Returns a training curve [E, 6], one row per epoch, without the empty tune_score."""
     with path.open(newline="", encoding="utf-8") as file:
         rows = list(csv.reader(file, "excel-tab"))
-    return np.array(rows[1:], float)
+    return np.array([row[:6] for row in rows[1:]], float)
 
 
 def test_two_processes_train_as_one_does_and_go_on_after_a_kill(

@@ -6,12 +6,12 @@ from dataclasses import replace
 from itertools import combinations
 from math import cos, pi
 from textwrap import dedent
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
+from sklearn.metrics import f1_score
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -20,7 +20,7 @@ from headstart.config import Recipe
 from headstart.core.errors import UserError
 from headstart.training.checkpoints import newest_checkpoint, read_checkpoint
 from headstart.training.image_transforms import InputSpec
-from headstart.training.network_evaluation import ImageTensors, evaluate_network
+from headstart.training.network_evaluation import Evaluation, ImageTensors, evaluate_network
 from headstart.training.train_state import TrainState
 from headstart.training.training_loop import (
     TrainingTask,
@@ -193,6 +193,44 @@ def test_the_loop_is_torch_s_own_schedule_average_and_losses(tmp_path):
         torch.testing.assert_close(ours.detach(), theirs, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.usefixtures("in_float32")
+def test_balanced_class_weights_give_torch_s_weighted_mean(tmp_path):
+    """torch divides by the sum of the batch's weights, which over all of train is its size."""
+    data = task()
+    rare = data.train.labels.ne(3) | (torch.arange(70) < 12)
+    data = replace(data, train=ImageTensors(data.train.pixels[rare], data.train.labels[rare]))
+    counts = data.train.labels.bincount(minlength=4)
+    expected = len(data.train) / (4 * counts)  # scikit-learn's n_samples / (n_classes * counts)
+    chosen = recipe(class_weights="balanced", epochs=1, batch_size=100, label_smoothing=0.0)
+    weights = data.class_weights(chosen, CPU)
+    torch.testing.assert_close(weights, expected)
+    torch.testing.assert_close(data.class_weights(recipe(), CPU), torch.ones(4))
+    net = network()
+    images = data.input_spec.eval_transform(data.train.pixels)
+    net.train()
+    torch.manual_seed(1)  # of dropout
+    state = TrainState(net, chosen, 1)
+    loss, logits = train_step(state, chosen, images, data.train.labels, weights)
+    reference = F.cross_entropy(logits, data.train.labels, weight=expected)
+    torch.testing.assert_close(loss, reference)
+    mixed = F.one_hot(data.train.labels, 4).float()
+    loss, logits = train_step(state, chosen, images, mixed, weights)
+    torch.testing.assert_close(loss, F.cross_entropy(logits, data.train.labels, weight=expected))
+
+
+@pytest.mark.usefixtures("in_float32")
+def test_the_kept_epoch_is_the_best_by_what_tune_chooses_by(tmp_path):
+    data = replace(task(), choose_by="macro_f1")
+    trained = network()
+    result = train_network(trained, recipe(epochs=6), data, tmp_path, CPU)
+    scores = [epoch.score for epoch in result.curve]
+    assert scores != [epoch.tune_top1 for epoch in result.curve]
+    assert result.best == (max(scores), 1 + scores.index(max(scores)))
+    logits = trained.eval()(data.input_spec.eval_transform(data.tune.pixels))
+    by_hand = f1_score(data.tune.labels, logits.argmax(dim=1), average="macro")
+    assert by_hand == pytest.approx(max(scores))
+
+
 def test_snapshots_are_the_epochs_that_were_best_so_far(tmp_path):
     trained = network()
     result = train_network(trained, recipe(epochs=8), task(), tmp_path, CPU, max_snapshots=2)
@@ -211,10 +249,10 @@ def test_snapshots_within_an_epoch_are_those_that_were_best_so_far(tmp_path, mon
     top1 = {3: 0.2, 4: 0.1, 6: 0.5, 8: 0.3, 9: 0.4, 12: 0.6}
     evaluations = []
 
-    def fake(evaluated: nn.Module, *_: object) -> SimpleNamespace:
+    def fake(evaluated: nn.Module, *_: object) -> Evaluation:
         steps = int(evaluated.get_buffer("1.num_batches_tracked"))
         evaluations.append(steps)
-        return SimpleNamespace(means=lambda: (1.0, top1[steps]))
+        return Evaluation(1.0, top1[steps])
 
     monkeypatch.setattr("headstart.training.training_loop.evaluate_network", fake)
     chosen = recipe(snapshot_steps=3)
@@ -256,7 +294,7 @@ def gradients(chosen: Recipe) -> list[Tensor]:
     plain = nn.Sequential(nn.Flatten(), nn.Linear(48, 4))
     images = torch.randn(12, 3, 4, 4, generator=torch.Generator().manual_seed(1))
     labels = torch.arange(12) % 4
-    loss, logits = train_step(TrainState(plain, chosen, 1), chosen, images, labels)
+    loss, logits = train_step(TrainState(plain, chosen, 1), chosen, images, labels, torch.ones(4))
     torch.testing.assert_close(
         loss, F.cross_entropy(logits, labels, label_smoothing=chosen.label_smoothing)
     )
@@ -284,7 +322,9 @@ def test_loss_and_weights_are_float32_whatever_the_network_computes_in(
     watched = nn.Sequential(nn.Flatten(), nn.Linear(48, 4))
     watched.register_forward_hook(lambda _, __, output: dtypes.append(output.dtype))
     images, labels = torch.randn(12, 3, 4, 4), torch.arange(12) % 4
-    loss, logits = train_step(TrainState(watched, recipe(), 1), recipe(), images, labels)
+    loss, logits = train_step(
+        TrainState(watched, recipe(), 1), recipe(), images, labels, torch.ones(4)
+    )
     assert dtypes == [torch.bfloat16 if capabilities else torch.float32]
     assert loss.dtype == logits.dtype == torch.float32
     assert {p.dtype for p in watched.parameters()} == {torch.float32}
@@ -306,10 +346,16 @@ def test_averaged_weights_are_what_is_evaluated_and_kept(tmp_path):
     chosen = recipe(ema=0.9, epochs=1)
     trained = network()
     [epoch] = train_network(trained, chosen, task(), tmp_path, CPU).curve
-    tune_stats = evaluate_network(
-        trained, task().tune, task().input_spec, chosen.label_smoothing, CPU
+    tune = evaluate_network(
+        trained,
+        task().tune,
+        task().input_spec,
+        chosen.label_smoothing,
+        torch.ones(4),
+        "accuracy",
+        CPU,
     )
-    assert tune_stats.means() == (epoch.tune_loss, epoch.tune_top1)
+    assert tune == (epoch.tune_loss, epoch.tune_top1, None)
     checkpoint = newest_checkpoint(tmp_path)
     assert checkpoint
     state = read_checkpoint(checkpoint)

@@ -37,7 +37,8 @@ class Evaluation:
     """How good a classifier is on n labeled images.
 
     protocol: `whole` is one view of each image, `ten_crop` the average of ten.
-    metrics: top1, top5, nll, brier and ece, each with its interval at `confidence`.
+    metrics: top1, top5, nll, brier, ece, balanced_accuracy, macro_f1 and auroc, each with its
+    interval at `confidence`.
     """
 
     n: int
@@ -50,9 +51,9 @@ class Evaluation:
         lines = [f"n = {self.n}, {views}, {self.confidence:.0%} bootstrap intervals"]
         for name, (value, low, high) in self.metrics.items():
             lines.append(
-                f"{name:<6} {value:6.1%} [{low:.1%}, {high:.1%}]"
-                if name in ("top1", "top5")
-                else f"{name:<6} {value:6.3f} [{low:.3f}, {high:.3f}]"
+                f"{name:<17} {value:6.3f} [{low:.3f}, {high:.3f}]"
+                if name in ("nll", "brier", "ece")
+                else f"{name:<17} {value:6.1%} [{low:.1%}, {high:.1%}]"
             )
         return "\n".join(lines)
 

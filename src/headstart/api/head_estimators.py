@@ -8,9 +8,11 @@ from headstart import config
 from headstart.api.classifier import Classifier, match_classes
 from headstart.api.extractor import ExtractedFeatures
 from headstart.config import validate_as
+from headstart.config.evaluation import ChooseBy
 from headstart.core.errors import UserError, did_you_mean
 from headstart.data.splits import held_out
 from headstart.heads.fitting import fit_head
+from headstart.metrics.selection import CRITERIA
 
 SECTIONS = get_args(get_args(config.Head)[0])
 """The sections of params.yaml that heads are."""
@@ -44,6 +46,7 @@ class HeadEstimator:
         tune: ExtractedFeatures | None = None,
         *,
         device: Literal["auto", "cpu", "cuda"] = "auto",
+        choose_by: ChooseBy = "accuracy",
     ) -> Classifier:
         """Trains a classifier on `train`; whatever is chosen is chosen on `tune`.
 
@@ -53,10 +56,15 @@ class HeadEstimator:
                 instance, and the temperature of the probabilities. None: a fifth of each class of
                 `train`, held out by a hash of the images' pixels, the same in each run.
             device: of heads that are trained by gradient; `auto` is a GPU where there is one.
+            choose_by: what `tune` chooses by.
 
         Raises:
             UserError: the features can't be learned from, or don't belong together.
         """
+        if choose_by not in CRITERIA:
+            raise UserError(
+                f"choose_by can't be '{choose_by}'; {did_you_mean(choose_by, CRITERIA)}"
+            )
         recipe = cast(config.Head, self)
         for name, features in (("train", train), ("tune", tune)):
             if features is not None and not isinstance(features, ExtractedFeatures):
@@ -74,7 +82,7 @@ class HeadEstimator:
             train, tune = hold_out(train)
         else:
             tune = cast(ExtractedFeatures, match_classes(tune, train.examples.classes))
-        fitted = fit_head(recipe, train, tune, device)
+        fitted = fit_head(recipe, train, tune, device, choose_by)
         return Classifier.calibrated(fitted.head, tune)
 
 

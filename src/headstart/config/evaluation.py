@@ -6,13 +6,17 @@ from pydantic import Field, PositiveInt, model_validator
 
 from headstart.config.section import Alias, Fraction, Percent, Section, Seed, at_most
 
+ChooseBy = Literal["accuracy", "balanced_accuracy", "macro_f1", "auroc"]
+
 
 class Evaluate(Section):
     """confidence: of the bootstrap intervals. resamples: how many samples they rest on.
 
+    choose_by: what every choice on tune rests on, of heads, epochs, members of ensembles and runs.
     coverage: how often a conformal prediction set shall hold the label.
     """
 
+    choose_by: ChooseBy = "accuracy"
     confidence: Fraction
     coverage: Fraction
     resamples: Annotated[int, Field(ge=100), at_most(1_000_000, "more change no digit shown")]

@@ -18,6 +18,7 @@ from pydantic import (
 from headstart.config.section import (
     Alias,
     BatchSize,
+    ClassWeights,
     Device,
     Epochs,
     NotNegative,
@@ -46,7 +47,7 @@ class HeadSection(Section):
 class WeightedHead(HeadSection):
     """class_weights: none gives every image the same weight, balanced every class."""
 
-    class_weights: Literal["none", "balanced"] = "none"
+    class_weights: ClassWeights = "none"
 
 
 class GradientHead(WeightedHead):

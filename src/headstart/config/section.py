@@ -74,6 +74,8 @@ Range = Annotated[tuple[Positive, Positive], AfterValidator(_ascending), _of_ran
 _of_rates = _wants(2, "two rates, those of the first and of the last epoch")
 _DropoutRate = Annotated[float, Field(ge=0, lt=1)]
 DropoutRates = Annotated[tuple[_DropoutRate, _DropoutRate], _of_rates]
+ClassWeights = Literal["none", "balanced"]
+"""none gives every image the same weight, balanced every class."""
 Seed = Annotated[int, Field(ge=0, lt=1 << 32)]
 """The range of seeds that numpy, scikit-learn and torch all accept."""
 Epochs = Annotated[PositiveInt, at_most(100_000, "nobody waits for more")]

@@ -8,6 +8,7 @@ from headstart.config.backbones import check_architecture
 from headstart.config.section import (
     Alias,
     BatchSize,
+    ClassWeights,
     Device,
     DropoutRates,
     Epochs,
@@ -123,6 +124,7 @@ class Recipe(Section):
     an epoch, each of which may leave a snapshot; null: only the one after each epoch.
     patience: epochs without a better tune accuracy after which training stops; null: all epochs.
     layer_decay: factor on the learning rate for each layer further from the classifier.
+    class_weights: of the images in the loss; none gives every image the same, balanced every class.
     """
 
     epochs: Epochs
@@ -132,6 +134,7 @@ class Recipe(Section):
     schedule: Annotated[Schedule, Discriminator("name")]
     initialization: Literal["torch", "xavier", "variance_scaling"] = "torch"
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    class_weights: ClassWeights = "none"
     clip_norm: Positive | None = None
     ema: Fraction | None = None
     mixup: NotNegative = 0.0

@@ -14,6 +14,7 @@ import numpy as np
 from headstart.config import EnsembleRecipe
 from headstart.core.errors import UserError
 from headstart.metrics.classification_metrics import average_probabilities
+from headstart.metrics.selection import tune_score
 from headstart.store.ensemble_curves import EnsembleCurve, EnsembleSize
 from headstart.store.predictions import Predictions
 
@@ -32,7 +33,7 @@ def member_names(recipe: EnsembleRecipe, predictions: Path) -> list[str]:
     if len(folders) < 2:
         raise UserError(
             f"{recipe.snapshots_of} has {len(folders)} snapshots, and an ensemble wants two: one "
-            f"is kept whenever tune's accuracy rises, so train it for more epochs"
+            f"is kept whenever the score on tune rises, so train it for more epochs"
         )
     return [folder.relative_to(predictions).as_posix() for folder in folders]
 
@@ -85,27 +86,27 @@ class _Votes:
     Probabilities are averaged over the views first (W = 1); logits keep their views (W = V).
     """
 
-    def __init__(self, members: Sequence[Predictions], how: Average) -> None:
-        self.how = how
+    def __init__(self, members: Sequence[Predictions], how: Average, choose_by: str) -> None:
+        self.how, self.choose_by = how, choose_by
         self.labels = members[0].examples.labels
         self.scores = [
             _over_views(member.logits)[:, None] if how == "probabilities" else member.logits
             for member in members
         ]
 
-    def top1(self, total: np.ndarray, count: int) -> float:
-        """The accuracy of a sum of `count` members' scores."""
+    def score(self, total: np.ndarray, count: int) -> float:
+        """How good a sum of `count` members' scores is, by what tune chooses by."""
         votes = total[:, 0] if self.how == "probabilities" else _over_views(total / count)
-        return float(np.mean(votes.argmax(1) == self.labels))
+        return tune_score(votes, self.labels, self.choose_by)
 
     def curve(self, order: Sequence[int]) -> list[float]:
-        """The accuracy of the first 1, 2, ... members of `order`."""
+        """How good the first 1, 2, ... members of `order` are."""
         total = np.zeros_like(self.scores[0])
-        accuracies = []
+        curve = []
         for count, member in enumerate(order, start=1):
             total = total + self.scores[member]
-            accuracies.append(self.top1(total, count))
-        return accuracies
+            curve.append(self.score(total, count))
+        return curve
 
 
 def _over_views(logits: np.ndarray) -> np.ndarray:
@@ -113,19 +114,19 @@ def _over_views(logits: np.ndarray) -> np.ndarray:
 
 
 def _ranked(votes: _Votes) -> list[int]:
-    """The members in the order of their own accuracy, highest first (Milani)."""
-    alone = [votes.top1(scores, 1) for scores in votes.scores]
+    """The members in the order of their own score, highest first (Milani)."""
+    alone = [votes.score(scores, 1) for scores in votes.scores]
     return sorted(range(len(alone)), key=lambda member: -alone[member])
 
 
 def _greedy(votes: _Votes) -> list[int]:
-    """The best member, then repeatedly the one that raises accuracy most (Caruana et al., 2004)."""
+    """The best member, then repeatedly the one that raises it most (Caruana et al., 2004)."""
     remaining = _ranked(votes)
     order = [remaining.pop(0)]
     total = votes.scores[order[0]]
     while remaining:
         count = len(order) + 1
-        best = max(remaining, key=lambda member: votes.top1(total + votes.scores[member], count))
+        best = max(remaining, key=lambda member: votes.score(total + votes.scores[member], count))
         remaining.remove(best)
         order.append(best)
         total = total + votes.scores[best]
@@ -138,7 +139,7 @@ ORDERS = {"ranked": _ranked, "greedy": _greedy}
 class Choice(NamedTuple):
     """The order in which members join, and how many of them tune keeps.
 
-    tune, val: top-1 of the first 1, 2, ... members. Only the one on tune is used to choose.
+    tune, val: the score of the first 1, 2, ... members. Only the one on tune is used to choose.
     count: the number of members that are kept.
     """
 
@@ -154,17 +155,23 @@ class Choice(NamedTuple):
 
 
 def choose_members(
-    tune: Sequence[Predictions], val: Sequence[Predictions], how: Average, order: str
+    tune: Sequence[Predictions],
+    val: Sequence[Predictions],
+    how: Average,
+    order: str,
+    choose_by: str = "accuracy",
 ) -> Choice:
     """The best-N ensemble of aligned members, its order and N chosen on tune.
 
     Args:
         order: a key of ORDERS. Among equally good N the smallest is chosen.
+        choose_by: what tune chooses by, a key of `metrics.selection.CRITERIA`.
     """
-    on_tune = _Votes(tune, how)
+    on_tune = _Votes(tune, how, choose_by)
     joined = ORDERS[order](on_tune)
     curve = on_tune.curve(joined)
-    return Choice(joined, curve, _Votes(val, how).curve(joined), int(np.argmax(curve)) + 1)
+    on_val = _Votes(val, how, choose_by).curve(joined)
+    return Choice(joined, curve, on_val, int(np.argmax(curve)) + 1)
 
 
 def ensemble_curve(choice: Choice, names: Sequence[str]) -> EnsembleCurve:

@@ -58,8 +58,8 @@ def fit_learning_curve(
 ) -> LearningCurve:
     """Top-1 on val for every number of `settings.images_per_class`, then for all of train.
 
-    sampling: settings of the bootstrap over val images. An image's value is the fraction of the
-    subsets' heads that classify it correctly.
+    sampling: settings of the bootstrap over val images, and what tune chooses by. An image's value
+    is the fraction of the subsets' heads that classify it correctly.
 
     Raises:
         UserError: as `fit_head` does; or val has no labels.
@@ -76,7 +76,8 @@ def fit_learning_curve(
         for n, choices in chosen.items():
             correct = np.empty((len(labels), len(choices)))
             for index, rows in enumerate(choices):
-                head = fit_head(recipe, select_images(train, rows), tune, device).head
+                part = select_images(train, rows)
+                head = fit_head(recipe, part, tune, device, sampling.choose_by).head
                 correct[:, index] = head.logits(whole_view(val))[:, 0].argmax(axis=1) == labels
                 bar.update()
             top1 = estimate_accuracy(

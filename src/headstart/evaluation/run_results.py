@@ -80,7 +80,7 @@ def evaluate_run(
     """The metrics of one run.
 
     val, and test if it is labeled, have every metric, and [low, high] at `confidence` as
-    `<metric>_interval`. tune has the two metrics that choices rest on: top1 and nll.
+    `<metric>_interval`. tune has the metrics alone, on which choices rest.
     passes, parameters: as in Predictions.
     """
     metrics: RunMetrics = {}
@@ -93,7 +93,7 @@ def evaluate_run(
                 metrics[split][protocol] = _round_estimates(estimates)
     labels = splits["tune"].examples.labels
     metrics["tune"] = {"n": len(labels)} | {
-        protocol: {name: round(compute_metrics(p, labels)[name], 5) for name in ("top1", "nll")}
+        protocol: {name: round(value, 5) for name, value in compute_metrics(p, labels).items()}
         for protocol, p in protocol_probabilities(splits["tune"]).items()
     }
     metrics["passes"] = splits["val"].passes

@@ -13,6 +13,7 @@ from headstart.heads.logistic_regression_and_knn import (
     fit_nearest_neighbors,
 )
 from headstart.heads.ridge_and_lda import fit_lda, fit_ridge
+from headstart.metrics.selection import CRITERIA
 from headstart.store.features import Features, count_networks, whole_view
 from headstart.store.label_checks import validate_classes
 from headstart.store.training_curves import TrainingCurve
@@ -62,14 +63,18 @@ class FitResult:
 
 
 def fit_head(
-    recipe: config.Head, train: Features, tune: Features, device: str = "auto"
+    recipe: config.Head,
+    train: Features,
+    tune: Features,
+    device: str = "auto",
+    choose_by: str = "accuracy",
 ) -> FitResult:
     """Fits a head on `train`; if the recipe has several candidates, `tune` chooses among them.
 
     The same recipe, features and device give the same head.
 
     device: `cpu`, `cuda`, or `auto` for a GPU if there is one; used by heads that are trained by
-    gradient descent.
+    gradient descent. choose_by: what tune chooses by, a key of `metrics.selection.CRITERIA`.
 
     Raises:
         UserError: the features can't be learned from, they don't fit into memory, or training
@@ -81,9 +86,10 @@ def fit_head(
     standardization = Standardization.from_features(train)
     if not recipe.standardize:
         standardization = Standardization.identity(train.width)
-    context = FitContext(train, tune, standardization, device)
+    context = FitContext(train, tune, standardization, device, choose_by)
     candidates = find_fitter(recipe.kind)(recipe, context)
-    scores = score_models([candidate.model for candidate in candidates], tune, standardization)
+    models = [candidate.model for candidate in candidates]
+    scores = score_models(models, tune, standardization, choose_by)
     best = best_candidate(scores)
     head = FittedHead(
         candidates[best].model,
@@ -98,7 +104,12 @@ def fit_head(
         score=scores[best],
         settings=candidates[best].settings,
         curve=candidates[best].curve,
-        surface=TuningResults([candidate.settings for candidate in candidates], scores, best),
+        surface=TuningResults(
+            [candidate.settings for candidate in candidates],
+            scores,
+            best,
+            CRITERIA[choose_by].metric,
+        ),
     )
 
 

@@ -6,7 +6,9 @@ but each has its own learning rate, decay, L2 and smoothing. A single model is t
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
+import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
@@ -15,11 +17,12 @@ from headstart import config
 from headstart.core.devices import memory_of, resolve_device
 from headstart.core.memory_limits import head_training_memory, require_memory
 from headstart.heads.candidate_selection import Candidate, FitContext
-from headstart.heads.class_weights import class_weights
 from headstart.heads.feature_batches import make_batches
 from headstart.heads.kept_epochs import KeptEpochs
 from headstart.heads.stacked_adam import StackedAdam
 from headstart.heads.stacked_mlp import StackedMLP
+from headstart.metrics.selection import tune_score
+from headstart.store.class_weights import class_weights
 from headstart.store.training_curves import Epoch, TrainingCurve
 
 Recipe = config.LinearHead | config.MLPHead
@@ -117,9 +120,10 @@ def train_stacked(recipes: Sequence[Recipe], context: FitContext) -> list[Candid
         make_batches(features, context.standardization, device)
         for features in (context.train, context.tune)
     )
-    weights = torch.from_numpy(class_weights(shared.class_weights, context.train.examples))
-    weights, smoothing = weights.float().to(device), column("label_smoothing")
-    widths = [train.width, *shared.hidden, len(weights)]
+    classes = len(context.train.examples.classes)
+    weights = class_weights(shared.class_weights, context.train.examples.labels, classes)
+    weights = torch.from_numpy(weights).float().to(device)
+    smoothing, widths = column("label_smoothing"), [train.width, *shared.hidden, classes]
     network = StackedMLP(
         len(recipes), widths, shared.activation, shared.dropout, shared.seed, device
     )
@@ -131,6 +135,12 @@ def train_stacked(recipes: Sequence[Recipe], context: FitContext) -> list[Candid
         for index, recipe in enumerate(recipes)
         if keeps_copies(recipe)
     }
+    # By accuracy the sums of hits say enough; every other criterion needs all predictions.
+    rated = [
+        index
+        for index, recipe in enumerate(recipes)
+        if recipe.keep == "best" and context.choose_by != "accuracy"
+    ]
     parameters = [*network.weights, *network.biases]
 
     # With `leave=None`, a bar below another one is removed when it is done.
@@ -144,13 +154,22 @@ def train_stacked(recipes: Sequence[Recipe], context: FitContext) -> list[Candid
                 gradient = loss_gradient_(logits, labels, smoothing, weights[labels], train_stats)
                 network.backward(gradient)
                 adam.step(rates)
+            probabilities = []
             for x, labels in tune.in_order(shared.batch_size):
                 logits = network(x, training=False)
+                probabilities.append(logits[:, rated].softmax(dim=2).transpose(0, 1).cpu().numpy())
                 loss_gradient_(logits, labels, smoothing, weights[labels], tune_stats)
             means = zip(curves, train_stats.means(), tune_stats.means(), strict=True)
             for curve, train_means, tune_means in means:
                 curve.append(
                     Epoch(epoch + 1, *train_means, *tune_means)  # pyright: ignore[reportArgumentType]
+                )
+            for index, predicted in zip(rated, np.concatenate(probabilities, axis=1), strict=True):
+                curves[index][-1] = replace(
+                    curves[index][-1],
+                    tune_score=tune_score(
+                        predicted, context.tune.examples.labels, context.choose_by
+                    ),
                 )
             for index, epochs in kept.items():
                 epochs.add(curves[index][-1], [tensor[index] for tensor in parameters])

@@ -1,10 +1,9 @@
 """Which epochs' weights a head keeps: those of the last ones or of the best ones, averaged."""
 
-from math import isnan
-
 import torch
 from torch import Tensor
 
+from headstart.metrics.selection import preference
 from headstart.store.training_curves import Epoch
 
 
@@ -14,8 +13,8 @@ class KeptEpochs:
     The mean of the weights (Izmailov et al., 2018, "Averaging Weights Leads to Wider Optima") is
     one model; for a linear head its logits are the mean of the epochs' logits.
 
-    keep: `last`, or `best` for the epochs with the highest top-1 accuracy on tune and, among equal
-    ones, the lowest loss. count: how many epochs are kept.
+    keep: `last`, or `best` for the epochs with the highest score on tune and, among equal ones, the
+    lowest loss. count: how many epochs are kept.
     """
 
     def __init__(self, keep: str, count: int) -> None:
@@ -27,7 +26,7 @@ class KeptEpochs:
         """Copies the weights after an epoch, if they are among those to keep so far."""
         rank = (float(epoch.epoch), 0.0)
         if self.keep == "best":
-            rank = (-1.0, 0.0) if isnan(epoch.tune_loss) else (epoch.tune_top1, -epoch.tune_loss)
+            rank = preference(epoch.score, epoch.tune_loss)
         if len(self.kept) < self.count or rank > self.kept[-1][0]:
             self.kept[self.count - 1 :] = []
             self.kept.append((rank, [tensor.detach().clone() for tensor in tensors]))

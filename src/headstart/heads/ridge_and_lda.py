@@ -12,9 +12,9 @@ import numpy as np
 
 from headstart import config
 from headstart.heads.candidate_selection import Candidate, FitContext
-from headstart.heads.class_weights import class_weights
 from headstart.heads.fitted_head import Standardization, iterate_finite
 from headstart.heads.head_models import Affine
+from headstart.store.class_weights import class_weights
 from headstart.store.features import Features
 
 
@@ -108,7 +108,8 @@ def fit_ridge(recipe: config.RidgeHead, context: FitContext) -> list[Candidate]:
     Raises:
         UserError: a feature is NaN or infinite.
     """
-    weights = class_weights(recipe.class_weights, context.train.examples)
+    examples = context.train.examples
+    weights = class_weights(recipe.class_weights, examples.labels, len(examples.classes))
     counts, means, within, subspace = class_moments(context.train, context.standardization, weights)
     total, mean = counts.sum(), counts @ means / counts.sum()
     centered_means = means - mean
@@ -134,7 +135,8 @@ def fit_lda(recipe: config.LDAHead, context: FitContext) -> list[Candidate]:
     Raises:
         UserError: a feature is NaN or infinite.
     """
-    weights = class_weights(recipe.class_weights, context.train.examples)
+    examples = context.train.examples
+    weights = class_weights(recipe.class_weights, examples.labels, len(examples.classes))
     counts, means, within, subspace = class_moments(context.train, context.standardization, weights)
     width = context.train.width
     values, vectors = np.linalg.eigh(within / counts.sum())

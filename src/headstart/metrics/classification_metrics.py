@@ -1,17 +1,32 @@
 """Metrics of predicted probabilities, with bootstrap confidence intervals.
 
-Every metric is a function of a mean over examples: `per_example_terms` returns one row per example,
-and `metrics_from_means` computes the metrics from any mean of rows. Values and their bootstrap
-intervals are therefore computed by the same code.
+Most metrics are functions of a mean over examples: `per_example_terms` returns one row per example,
+and `metrics_from_means` computes the metrics from any mean of rows. Those in `class_averages` are
+functions of the images' weights. Values and their bootstrap intervals are therefore computed by the
+same code.
 """
 
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
 from scipy.special import ndtri, softmax
 
-METRIC_NAMES = ("top1", "top5", "nll", "brier", "ece")
+from headstart.metrics.class_averages import (
+    CLASS_AVERAGES,
+    class_averages,
+    effective_images,
+    one_hot,
+)
+
+EXAMPLE_MEANS = ("top1", "top5", "nll", "brier", "ece")
+"""The metrics that `metrics_from_means` computes."""
+
+METRIC_NAMES = (*EXAMPLE_MEANS, *CLASS_AVERAGES)
+
+BLOCK_RESAMPLES = 256
+"""How many resamples are computed at once, as one product of matrices."""
 
 CALIBRATION_BINS = 15
 """Number of equal-width bins of the confidence for the calibration error (Guo et al., 2017)."""
@@ -79,7 +94,7 @@ def confidence_bin(confidence: np.ndarray) -> np.ndarray:
 
 
 def metrics_from_means(means: np.ndarray) -> np.ndarray:
-    """Returns the metrics [..., 5], in the order of METRIC_NAMES, from mean terms.
+    """Returns the metrics [..., 5], in the order of EXAMPLE_MEANS, from mean terms.
 
     The Brier score is summed over classes and lies between 0 and 2. The expected calibration error
     is the sum over bins of the bin's share of the examples times the absolute difference between
@@ -93,8 +108,14 @@ def metrics_from_means(means: np.ndarray) -> np.ndarray:
 
 def compute_metrics(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     """Returns every metric of METRIC_NAMES by name, for probabilities [N, C] and labels [N]."""
-    values = metrics_from_means(per_example_terms(probabilities, labels).mean(0))
-    return dict(zip(METRIC_NAMES, values.tolist(), strict=True))
+    return dict(zip(METRIC_NAMES, _metric_values(probabilities, labels).tolist(), strict=True))
+
+
+def _metric_values(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Returns [8] float64, in the order of METRIC_NAMES."""
+    means = metrics_from_means(per_example_terms(probabilities, labels).mean(0))
+    [averages] = class_averages(probabilities, labels, iter([np.ones((1, len(labels)))]))
+    return np.concatenate([means, averages])
 
 
 def estimate_metrics(
@@ -110,23 +131,33 @@ def estimate_metrics(
     - The calibration error is biased upwards, and in a resample twice. Its interval is the
       reflected one, 2 * value - percentile, clipped at 0 and widened where needed to contain the
       value.
-    - All resamples of an accuracy of 0 or 1 are equal, so Wilson's interval is used instead.
+    - All resamples of a perfect result are equal, and of one without a hit. Wilson's interval is
+      used instead, for averages over classes with the number of images that such an average is as
+      certain as.
 
     probabilities: [N, C]. labels: [N].
     """
     terms = per_example_terms(probabilities, labels)
-    values = metrics_from_means(terms.mean(0))
-    resampled = metrics_from_means(bootstrap_means(terms, resamples, seed))
+    values = _metric_values(probabilities, labels)
+    resampled = np.concatenate(
+        [
+            metrics_from_means(bootstrap_means(terms, resamples, seed)),
+            class_averages(probabilities, labels, resample_blocks(len(labels), resamples, seed)),
+        ],
+        axis=1,
+    )
     tail = (1 - confidence) / 2
     lows, highs = np.quantile(resampled, [tail, 1 - tail], axis=0)
 
     ece = METRIC_NAMES.index("ece")
     reflected = 2 * values[ece] - np.array([highs[ece], lows[ece]])
     lows[ece], highs[ece] = max(reflected[0], 0), max(reflected[1], values[ece])
-    for accuracy in (METRIC_NAMES.index("top1"), METRIC_NAMES.index("top5")):
-        if lows[accuracy] == highs[accuracy]:
-            hits = values[accuracy] * len(labels)
-            lows[accuracy], highs[accuracy] = wilson_interval(hits, len(labels), confidence)
+    balanced_n = effective_images(one_hot(labels, probabilities.shape[1]))
+    for name in ("top1", "top5", *CLASS_AVERAGES):
+        i = METRIC_NAMES.index(name)
+        if lows[i] == highs[i]:
+            n = balanced_n if name in CLASS_AVERAGES else len(labels)
+            lows[i], highs[i] = wilson_interval(values[i] * n, n, confidence)
     bounds = zip(values.tolist(), lows.tolist(), highs.tolist(), strict=True)
     return {name: Estimate(*bound) for name, bound in zip(METRIC_NAMES, bounds, strict=True)}
 
@@ -175,6 +206,13 @@ def resample_counts(n: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
     rng = np.random.default_rng(seed)
     for _ in range(resamples):
         yield np.bincount(rng.integers(n, size=n), minlength=n)
+
+
+def resample_blocks(n: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
+    """Yields the counts of `resample_counts`, some resamples at a time: [B, n] float64."""
+    counts = resample_counts(n, resamples, seed)
+    while block := list(islice(counts, BLOCK_RESAMPLES)):
+        yield np.stack(block).astype(np.float64)
 
 
 def wilson_interval(

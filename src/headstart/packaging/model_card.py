@@ -14,6 +14,13 @@ SHOWN_CLASSES = 50
 
 CLASSIFY_COMMAND = "headstart classify FOLDER_OF_THIS_FILE NEW_IMAGES -o answers.tsv"
 
+CLASS_AVERAGES = {
+    "balanced_accuracy": "balanced accuracy",
+    "macro_f1": "macro-F1",
+    "auroc": "AUROC (one against rest)",
+}
+"""Metrics in which every class has the same weight, by their names in metrics.json."""
+
 VIEWS = {"whole": "one view of each image", "ten_crop": "ten crops of each image, averaged"}
 
 
@@ -22,6 +29,11 @@ def model_card(model: ModelDescription) -> str:
     found = model.evaluation
     top1, nll, ece = (found[name] for name in ("top1", "nll", "ece"))
     low, high = found["top1_interval"]
+    averages = ", ".join(
+        f"{title} {found[name]:.1%} [{found[f'{name}_interval'][0]:.1%}, "
+        f"{found[f'{name}_interval'][1]:.1%}]"
+        for name, title in CLASS_AVERAGES.items()
+    )
     names = [label.name for label in model.classes[:SHOWN_CLASSES]]
     more = len(model.classes) - len(names)
     listed = ", ".join(names) + (f", and {more} more (model.json)" if more else "")
@@ -38,7 +50,8 @@ Classifies an image as one of {len(model.classes)} classes: {listed}.
 ## Accuracy
 
 Top-1 {top1:.1%} [{low:.1%}, {high:.1%}] on n = {found["n"]:,} images of `val`,
-{VIEWS[model.protocol]}. The interval is a bootstrap's, at {found["confidence"]:.0%}.
+{VIEWS[model.protocol]}. With the same weight for every class: {averages}.
+Intervals are a bootstrap's, at {found["confidence"]:.0%}.
 Before temperature scaling the negative log-likelihood is {nll:.3f} and the expected calibration
 error {ece:.3f}. Nothing was trained or chosen on `val`.
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from headstart.core.errors import UserError
 from headstart.metrics.paired_tests import AccuracyDifference
+from headstart.metrics.selection import CRITERIA
 from headstart.page import sections
 from headstart.page.audit import audit
 from headstart.page.class_order import order_classes
@@ -76,6 +77,7 @@ def collect(
     differences: list[AccuracyDifference],
     conclusions: list[str],
     confidence: float,
+    choose_by: str,
     max_images: int,
     dataset: str,
 ) -> PageContent:
@@ -83,8 +85,8 @@ def collect(
 
     attributions: the folder of `<run>.h5` for each run, if they were asked for.
     metrics, predictions: of each run. differences: of all pairs. conclusions: sentences.
-    confidence: of the intervals. max_images: how many images of val, and how many others, the page
-    holds at most. dataset: its name.
+    confidence: of the intervals. choose_by: what tune chooses by. max_images: how many images of
+    val, and how many others, the page holds at most. dataset: its name.
 
     Raises:
         UserError: a table is missing, or it belongs to other images.
@@ -97,7 +99,7 @@ def collect(
         raise UserError("the results are not of these images; run `dvc repro`")
     table = ImageTable.sample_val(images, first.ids, max_images)
     labels = np.array([position[label] for label in first.labels])
-    chosen = best_run(metrics)
+    chosen = best_run(metrics, choose_by)
 
     runs = []
     order: list[int] = []
@@ -131,6 +133,7 @@ def collect(
         "classOrder": order,
         "splits": {split: len(images.rows(split)) for split in SPLITS},
         "chosen": chosen,
+        "chosenBy": CRITERIA[choose_by]._asdict(),
         "conclusions": conclusions,
         "images": {
             "val": table.val_count,

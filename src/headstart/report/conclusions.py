@@ -49,16 +49,21 @@ def finetuning_conclusions(
 
 
 def transfer_conclusions(
-    results: Results, differences: list[AccuracyDifference], transfer: list[str], scratch: list[str]
+    results: Results,
+    choose_by: str,
+    differences: list[AccuracyDifference],
+    transfer: list[str],
+    scratch: list[str],
 ) -> list[str]:
     """One sentence that compares the best run of each kind on tune, if there are runs of both.
 
-    transfer, scratch: the names of the runs with and without pretrained weights.
+    choose_by: what tune chooses by. transfer, scratch: the names of the runs with and without
+    pretrained weights.
     """
     if not transfer or not scratch:
         return []
     pretrained, untrained = (
-        best_run({run: results[run] for run in runs}) for runs in (transfer, scratch)
+        best_run({run: results[run] for run in runs}, choose_by) for runs in (transfer, scratch)
     )
     gain = accuracy_gain(differences, pretrained, untrained)
     verdict = _verdict(gain, "beats", "does worse than", "is not shown to differ from")

@@ -6,6 +6,7 @@ ensemble or a backbone.
 
 from pathlib import Path
 
+from headstart.metrics.selection import CRITERIA
 from headstart.report.comparison import Results
 from headstart.report.crop_accuracy_figure import draw_crop_accuracies
 from headstart.report.ensemble_figure import draw_ensemble_curve
@@ -111,15 +112,18 @@ def draw_evaluation_figures(
             draw_crop_accuracies(path, accuracies, val["whole"]["top1"], val["n"])
 
 
-def draw_ensemble_figures(results: Path, figures: Path, ensembles: list[str]) -> None:
-    """The accuracy of each of `ensembles` by its size, if tune chose among its members.
+def draw_ensemble_figures(
+    results: Path, figures: Path, ensembles: list[str], choose_by: str
+) -> None:
+    """How good each of `ensembles` is by its size, if tune chose among its members, by `choose_by`.
 
     Raises:
         UserError: a table is missing.
     """
     for name in ensembles:
         if curve := load_ensemble_curve(results / "ensembles" / f"{name}.tsv"):
-            draw_ensemble_curve(figures / "ensembles" / f"{name}.svg", curve)
+            path = figures / "ensembles" / f"{name}.svg"
+            draw_ensemble_curve(path, curve, CRITERIA[choose_by].title)
 
 
 def draw_tsne_figures(results: Path, figures: Path, backbones: list[str]) -> None:

@@ -6,13 +6,15 @@ from typing import Any
 
 import numpy as np
 
+from headstart.metrics.selection import CRITERIA
 from headstart.plotting import save_figure
 from headstart.store.tuning_results import TuningResults
 
 
 def draw_tuning(path: Path, results: TuningResults) -> None:
     """One panel per setting: all candidates, the best of each value, and the chosen one."""
-    top1 = 100 * np.array([score.top1 for score in results.scores])
+    percent = 100 * np.array([score.value for score in results.scores])
+    [title] = [known.title for known in CRITERIA.values() if known.metric == results.metric]
     keys = [
         key
         for key in results.settings[0]
@@ -23,15 +25,17 @@ def draw_tuning(path: Path, results: TuningResults) -> None:
         for axes, key in zip(panels, keys, strict=True):
             values = [settings[key] for settings in results.settings]
             x, ticks = _positions(values)
-            axes.plot(x, top1, ".", color="#b0b0b0", label="candidate")
+            axes.plot(x, percent, ".", color="#b0b0b0", label="candidate")
             at = np.unique(x)
-            axes.plot(at, [np.fmax.reduce(top1[x == one]) for one in at], label="best of each")
-            axes.plot(x[results.chosen], top1[results.chosen], "o", color="#c0392b", label="chosen")
+            axes.plot(at, [np.fmax.reduce(percent[x == one]) for one in at], label="best of each")
+            axes.plot(
+                x[results.chosen], percent[results.chosen], "o", color="#c0392b", label="chosen"
+            )
             axes.set_xlabel(key)
             crowded = len(ticks) > 5
             labels = [str(value) for value in ticks.values()]
             axes.set_xticks(list(ticks), labels, rotation=60 if crowded else 0)
-        panels[0].set_ylabel("top-1 accuracy on tune (%)")
+        panels[0].set_ylabel(f"{title} on tune (%)")
         figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper left", ncols=3)
 
 

@@ -19,10 +19,11 @@ def primary_protocol(split: dict[str, Any]) -> str:
     return "ten_crop" if "ten_crop" in split else "whole"
 
 
-def summarize_metrics(metrics: RunMetrics) -> dict[str, float]:
-    """Top-1, NLL and ECE of val under the primary protocol."""
+def summarize_metrics(metrics: RunMetrics, chosen_by: str) -> dict[str, float]:
+    """Top-1, the metric that tune chooses by, NLL and ECE of val under the primary protocol."""
     val = metrics["val"]
-    return {name: val[primary_protocol(val)][name] for name in ("top1", "nll", "ece")}
+    names = dict.fromkeys(("top1", chosen_by, "nll", "ece"))
+    return {name: val[primary_protocol(val)][name] for name in names}
 
 
 def write_metrics(path: Path, metrics: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ class Epoch:
     train_loss, train_top1: means over the epoch's batches during training, with dropout and
     augmentation. tune_loss, tune_top1: on the whole images of tune after the epoch. phase: 1, or 2
     for epochs after a first phase with a frozen trunk; epochs are numbered through both.
+    tune_score: what tune chooses the epoch by; None if that is tune_top1, or nothing is chosen.
     """
 
     epoch: int
@@ -22,6 +23,12 @@ class Epoch:
     tune_loss: float
     tune_top1: float
     phase: int = 1
+    tune_score: float | None = None
+
+    @property
+    def score(self) -> float:
+        """What tune chooses the epoch by; higher is better."""
+        return self.tune_top1 if self.tune_score is None else self.tune_score
 
 
 TrainingCurve = list[Epoch]
@@ -32,7 +39,8 @@ def write_training_curve(path: Path, curve: TrainingCurve) -> None:
     with tsv_writer(path) as table:
         table.writerow(field.name for field in fields(Epoch))
         for epoch in curve:
-            table.writerow(f"{value:.6g}" for value in asdict(epoch).values())
+            cells = asdict(epoch).values()
+            table.writerow("" if value is None else f"{value:.6g}" for value in cells)
 
 
 def load_training_curve(path: Path) -> TrainingCurve:
@@ -45,6 +53,7 @@ def load_training_curve(path: Path) -> TrainingCurve:
         Epoch(
             epoch=int(row.pop("epoch")),
             phase=int(row.pop("phase")),
+            tune_score=float(score) if (score := row.pop("tune_score")) else None,
             **{name: float(value) for name, value in row.items()},
         )
         for row in read_tsv(path)

@@ -10,9 +10,10 @@ from headstart.core.atomic_files import read_tsv, tsv_writer
 
 
 class Score(NamedTuple):
-    """Top-1 accuracy and negative log-likelihood on the whole images of tune."""
+    """A candidate on the whole images of tune: what tune chooses by, and the negative
+    log-likelihood."""
 
-    top1: float
+    value: float
     nll: float
 
 
@@ -21,18 +22,20 @@ class TuningResults:
     """All candidates that tune chose from.
 
     settings, scores: one per candidate; the scores of a candidate that diverged are NaN. chosen:
-    position of the candidate that tune chose.
+    position of the candidate that tune chose. metric: the name of the scores' value.
     """
 
     settings: Sequence[dict[str, Any]]
     scores: Sequence[Score]
     chosen: int
+    metric: str = "top1"
 
 
 def write_tuning_results(path: Path, results: TuningResults) -> None:
     """Writes one row per candidate; one row without settings where there was no choice."""
     with tsv_writer(path) as table:
-        table.writerow([*results.settings[0], "tune_top1", "tune_nll", "chosen"])
+        scored = f"tune_{results.metric}"
+        table.writerow([*results.settings[0], scored, "tune_nll", "chosen"])
         for index, (settings, score) in enumerate(
             zip(results.settings, results.scores, strict=True)
         ):
@@ -49,9 +52,10 @@ def load_tuning_results(path: Path) -> TuningResults:
     """
     rows = read_tsv(path)
     chosen = [row.pop("chosen") for row in rows].index("1")
-    scores = [Score(float(row.pop("tune_top1")), float(row.pop("tune_nll"))) for row in rows]
+    scored = list(rows[0])[-2]
+    scores = [Score(float(row.pop(scored)), float(row.pop("tune_nll"))) for row in rows]
     settings = [{key: _parse(cell) for key, cell in row.items()} for row in rows]
-    return TuningResults(settings, scores, chosen)
+    return TuningResults(settings, scores, chosen, scored.removeprefix("tune_"))
 
 
 def _parse(cell: str) -> Any:

@@ -38,6 +38,7 @@ def finetune(
     recipe: config.Recipe,
     stage: config.Finetune,
     extract: config.Extract,
+    choose_by: str,
     outputs: Outputs,
     label: str,
 ) -> BestEvaluation:
@@ -46,7 +47,8 @@ def finetune(
     Returns the best evaluation on tune, whose weights are kept.
 
     zoo: the backbone's entry. head: the trained head to start from. extract: how cached activations
-    are computed and stored. label: the run's name, used in progress bars and messages.
+    are computed and stored. choose_by: what tune chooses the epoch by. label: the run's name, used
+    in progress bars and messages.
 
     Raises:
         UserError: the images can't be learned from, fine-tuning can't start from this head (see
@@ -89,7 +91,7 @@ def finetune(
             views = len(images.rows("tune")) + activations.keys[images.rows("train")].size
             passes += (1 - share) * views
         train, tune = (load_split(images, part, inputs, device) for part in ("train", "tune"))
-        task = TrainingTask(train, tune, inputs, len(images.examples.classes))
+        task = TrainingTask(train, tune, inputs, len(images.examples.classes), choose_by)
         job = TrainingJob(
             label,
             trained,

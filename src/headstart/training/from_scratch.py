@@ -30,6 +30,7 @@ def train_scratch(
     first_recipe: config.Recipe | None,
     trunk: config.Backbone | None,
     stage: config.TrainScratch,
+    choose_by: str,
     outputs: Outputs,
     label: str,
 ) -> BestEvaluation:
@@ -38,8 +39,8 @@ def train_scratch(
     Returns the best evaluation on tune, whose weights are kept.
 
     first_recipe: the recipe of a first phase with a frozen trunk, if the network has one. trunk:
-    the backbone whose weights the network's trunk starts from, if any. label: the run's name, used
-    in progress bars and messages.
+    the backbone whose weights the network's trunk starts from, if any. choose_by: what tune chooses
+    the epoch by. label: the run's name, used in progress bars and messages.
 
     Raises:
         UserError: the images can't be learned from, the network can't be built, there is no such
@@ -60,7 +61,7 @@ def train_scratch(
         if network_config.normalization == "mean":
             std = (1.0, 1.0, 1.0)
         input_spec = replace(input_spec, mean=mean, std=std)
-        task = TrainingTask(train, tune, input_spec, num_classes)
+        task = TrainingTask(train, tune, input_spec, num_classes, choose_by)
         job = TrainingJob(
             label,
             network,

@@ -17,8 +17,8 @@ class Schedule(Protocol):
         """Updates the learning rate after a step of the optimizer."""
         ...
 
-    def after_epoch(self, tune_top1: float) -> None:
-        """Updates the learning rate after an epoch, given its accuracy on tune."""
+    def after_epoch(self, score: float) -> None:
+        """Updates the learning rate after an epoch, given its score on tune; higher is better."""
         ...
 
     def state_dict(self) -> dict[str, Any]:
@@ -81,12 +81,12 @@ class StepSchedule(LambdaLR):
     def after_step(self) -> None:
         self.step()
 
-    def after_epoch(self, tune_top1: float) -> None:
+    def after_epoch(self, score: float) -> None:
         pass
 
 
 class PlateauSchedule(ReduceLROnPlateau):
-    """A learning rate that is reduced when tune accuracy stops rising."""
+    """A learning rate that is reduced when the score on tune stops rising."""
 
     def __init__(self, optimizer: Optimizer, schedule_config: config.PlateauDecay):
         super().__init__(
@@ -100,5 +100,5 @@ class PlateauSchedule(ReduceLROnPlateau):
     def after_step(self) -> None:
         pass
 
-    def after_epoch(self, tune_top1: float) -> None:
-        self.step(tune_top1)
+    def after_epoch(self, score: float) -> None:
+        self.step(score)

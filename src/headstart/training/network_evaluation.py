@@ -2,12 +2,14 @@
 
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from headstart.core.devices import supports_bfloat16
+from headstart.metrics.selection import tune_score
 from headstart.training import distributed
 from headstart.training.image_transforms import InputTransform
 
@@ -30,6 +32,14 @@ class ImageTensors:
     def __len__(self) -> int:
         """Returns the number of images."""
         return len(self.labels)
+
+
+class Evaluation(NamedTuple):
+    """A network on tune: mean loss, top-1 accuracy, and what tune chooses by if by another."""
+
+    loss: float
+    top1: float
+    score: float | None = None
 
 
 def autocast(device: torch.device) -> AbstractContextManager:
@@ -81,12 +91,23 @@ def evaluate_network(
     data: ImageTensors,
     input_spec: InputTransform,
     label_smoothing: float,
+    class_weights: Tensor,
+    choose_by: str,
     device: torch.device,
-) -> MetricSums:
-    """Returns the sums of loss and hits over this process's shard of `data`."""
+) -> Evaluation:
+    """Returns the metrics of `network` on `data`, of which this process evaluates its shard.
+
+    class_weights: [C], of an image in the loss. choose_by: a key of `metrics.selection.CRITERIA`.
+    """
     stats = MetricSums(device)
     pixels, labels = map(distributed.local_shard, (data.pixels, data.labels.to(device)))
     logits = predict_logits(network, pixels, input_spec, device)
-    loss = F.cross_entropy(logits, labels, label_smoothing=label_smoothing, reduction="sum")
-    stats.add(loss, logits, labels)
-    return stats
+    losses = F.cross_entropy(logits, labels, label_smoothing=label_smoothing, reduction="none")
+    stats.add((losses * class_weights[labels]).sum(), logits, labels)
+    loss, top1 = stats.means()
+    if choose_by == "accuracy":
+        return Evaluation(loss, top1)
+    every = logits.new_zeros(len(data), logits.shape[1])
+    distributed.local_shard(every).copy_(logits.softmax(dim=1))
+    probabilities = distributed.all_reduce_sum(every).cpu().numpy()
+    return Evaluation(loss, top1, tune_score(probabilities, data.labels.cpu().numpy(), choose_by))

@@ -21,9 +21,10 @@ from headstart.training.output_recording import OutputRecorder
 
 
 class BestEvaluation(NamedTuple):
-    """The best evaluation on tune so far. epochs: trained before it, with a fraction within one."""
+    """The best evaluation on tune so far. score: what tune chooses by. epochs: trained before it,
+    with a fraction within one."""
 
-    tune_top1: float
+    score: float
     epochs: float
 
 

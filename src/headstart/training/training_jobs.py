@@ -336,9 +336,11 @@ def job_fingerprint(job: TrainingJob, images: Images) -> str:
     """Returns a digest of everything that determines a training's checkpoints and snapshots.
 
     These are the network with its initial weights, the recipes, the images and labels of train and
-    tune, the training code, and the number of snapshots (because removed ones can't be restored).
+    tune, what tune chooses by, the training code, and the number of snapshots (because removed ones
+    can't be restored).
     """
-    description = json.dumps([job.identity, job.max_snapshots], sort_keys=True)
+    choices = [job.identity, job.max_snapshots, job.task.choose_by]
+    description = json.dumps(choices, sort_keys=True)
     digest = blake2b(description.encode(), digest_size=8)
     update_digest(digest, job.network)
     for path in (*TRAINING_CODE, *job.code):

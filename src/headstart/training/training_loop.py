@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from headstart.config import Recipe
 from headstart.core.errors import UserError
+from headstart.store.class_weights import class_weights
 from headstart.store.output_statistics import OutputStatistics
 from headstart.store.training_curves import Epoch, TrainingCurve, write_training_curve
 from headstart.training import distributed
@@ -33,6 +34,7 @@ from headstart.training.checkpoints import (
 from headstart.training.dropout_schedule import check_dropout, set_dropout
 from headstart.training.image_transforms import InputTransform
 from headstart.training.network_evaluation import (
+    Evaluation,
     ImageTensors,
     MetricSums,
     autocast,
@@ -49,12 +51,23 @@ MixFunction = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 @dataclass(frozen=True)
 class TrainingTask:
-    """The data to train on. input_spec: how pixels become the network's input."""
+    """The data to train on.
+
+    input_spec: how pixels become the network's input. choose_by: what tune chooses by, a key of
+    `metrics.selection.CRITERIA`.
+    """
 
     train: ImageTensors
     tune: ImageTensors
     input_spec: InputTransform
     num_classes: int
+    choose_by: str = "accuracy"
+
+    def class_weights(self, recipe: Recipe, device: torch.device) -> Tensor:
+        """Returns the weight in the loss of an image of each class: [C] float32."""
+        labels = self.train.labels.cpu().numpy()
+        weights = class_weights(recipe.class_weights, labels, self.num_classes)
+        return torch.from_numpy(weights).float().to(device)
 
 
 class TrainingResult(NamedTuple):
@@ -87,7 +100,7 @@ def train_network(
     folder belongs to one network with its initial weights, one recipe, one task, one
     `max_snapshots` and one `recorded`; epochs whose files are damaged are trained again.
     max_snapshots: how many snapshots are kept, the newest; a snapshot is taken at each evaluation
-    on tune whose accuracy exceeds the best so far (Milani, section 3.4). Evaluations are after each
+    on tune whose score exceeds the best so far (Milani, section 3.4). Evaluations are after each
     epoch and, within it, after every `recipe.snapshot_steps` steps. label: the name in the progress
     bar and messages. recorded: names of modules whose outputs are recorded.
 
@@ -128,9 +141,10 @@ def train_network(
             snapshots_before = len(state.snapshots)
             set_dropout(network, recipe, epoch)
             train_stats = train_epoch(state, recipe, task, device, mix, bar, after_step)
-            tune_means = evaluate_and_keep(state, recipe, task, device, folder, (epoch + 1) * steps)
-            state.curve.append(Epoch(epoch + 1, *train_stats.means(), *tune_means))
-            state.schedule.after_epoch(state.curve[-1].tune_top1)
+            tune = evaluate_and_keep(state, recipe, task, device, folder, (epoch + 1) * steps)
+            means = (*train_stats.means(), tune.loss, tune.top1)
+            state.curve.append(Epoch(epoch + 1, *means, tune_score=tune.score))
+            state.schedule.after_epoch(state.curve[-1].score)
             if is_main:
                 write_training_curve(folder / "curve.tsv", state.curve)
                 state.save(folder)
@@ -153,21 +167,25 @@ def evaluate_and_keep(
     device: torch.device,
     folder: Path,
     steps_done: int,
-) -> tuple[float, float]:
-    """Evaluates on tune, and writes a snapshot if the accuracy exceeds the best so far.
-
-    Returns mean loss and top-1 accuracy.
-    """
-    loss, top1 = evaluate_network(
-        state.averaged, task.tune, task.input_spec, recipe.label_smoothing, device
-    ).means()
-    if top1 > state.best.tune_top1:
-        state.best = BestEvaluation(top1, steps_done / state.steps_per_epoch)
+) -> Evaluation:
+    """Evaluates on tune, and writes a snapshot if the score exceeds the best so far."""
+    tune = evaluate_network(
+        state.averaged,
+        task.tune,
+        task.input_spec,
+        recipe.label_smoothing,
+        task.class_weights(recipe, device),
+        task.choose_by,
+        device,
+    )
+    score = tune.top1 if tune.score is None else tune.score
+    if score > state.best.score:
+        state.best = BestEvaluation(score, steps_done / state.steps_per_epoch)
         if distributed.is_main():
             name = f"snapshot_{steps_done:08d}.safetensors"
             content = serialize_network(state.averaged)
             state.snapshots.append(write_checkpoint(folder, name, content))
-    return loss, top1
+    return tune
 
 
 def train_epoch(
@@ -190,6 +208,7 @@ def train_epoch(
     steps = len(task.train) // batch_size
     generator = torch.Generator().manual_seed(_seed(recipe, epoch))
     order = torch.randperm(len(task.train), generator=generator)
+    class_weights = task.class_weights(recipe, device)
     state.network.train()
     train_stats = MetricSums(device)
     for index, rows in enumerate(order[: steps * batch_size].split(batch_size)):
@@ -199,7 +218,7 @@ def train_epoch(
         images, targets, labels = map(distributed.local_shard, (images, targets, labels))
         torch.manual_seed(_seed(recipe, epoch, index, distributed.rank()))  # for dropout
         state.recorder.start_step(epoch * steps + index)
-        loss, logits = train_step(state, recipe, images, targets)
+        loss, logits = train_step(state, recipe, images, targets, class_weights)
         train_stats.add(loss * len(labels), logits, labels)
         if state.ema:
             # A short average at first, as in TensorFlow, so that the initial weights are forgotten.
@@ -209,7 +228,7 @@ def train_epoch(
             state.ema.update_parameters(state.network)
         if index % LOSS_CHECK_STEPS == 0 or index == steps - 1:
             value = check_loss(loss, state, epoch, index)
-            tune = f"{state.curve[-1].tune_top1:.1%}" if state.curve else "?"
+            tune = f"{state.curve[-1].score:.1%}" if state.curve else "?"
             bar.set_postfix(loss=f"{value:.3f}", tune=tune, refresh=False)
         bar.update()
         after_step(epoch * steps + index + 1)
@@ -232,9 +251,9 @@ def count_forward_passes(task: TrainingTask, recipe: Recipe, epochs: int) -> int
 
 
 def epochs_since_best(curve: TrainingCurve) -> int:
-    """Returns the number of epochs since tune accuracy last exceeded the best so far."""
-    accuracies = [epoch.tune_top1 for epoch in curve]
-    return len(curve) - 1 - accuracies.index(max(accuracies)) if curve else 0
+    """Returns the number of epochs since the score on tune last exceeded the best so far."""
+    scores = [epoch.score for epoch in curve]
+    return len(curve) - 1 - scores.index(max(scores)) if curve else 0
 
 
 def fetch_batch(data: ImageTensors, rows: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -247,22 +266,25 @@ def fetch_batch(data: ImageTensors, rows: Tensor, device: torch.device) -> tuple
 
 
 def train_step(
-    state: TrainState, recipe: Recipe, images: Tensor, targets: Tensor
+    state: TrainState, recipe: Recipe, images: Tensor, targets: Tensor, class_weights: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Takes one step of the optimizer on the mean loss of a batch.
 
     Returns that loss and the logits [B, C] float32. With several processes, B and the loss are
     those of this process's shard, while the step uses the gradients of the whole batch.
 
-    images: [B, 3, H, W]. targets: [B] labels or [B, C] probabilities.
+    images: [B, 3, H, W]. targets: [B] labels or [B, C] probabilities. class_weights: [C], of an
+    image's loss; of an image that mixes two classes, their mean.
     """
     state.optimizer.zero_grad(set_to_none=True)
     losses, logits = [], []
     for x, y in zip(images.chunk(recipe.accumulate), targets.chunk(recipe.accumulate), strict=True):
         with autocast(x.device):
             scores = state.parallel(x).float()
-        loss = F.cross_entropy(scores, y, label_smoothing=recipe.label_smoothing)
-        loss = loss * (len(x) / len(images))
+        smoothing = recipe.label_smoothing
+        weights = y.float() @ class_weights if y.ndim == 2 else class_weights[y]
+        loss = F.cross_entropy(scores, y, label_smoothing=smoothing, reduction="none") @ weights
+        loss = loss / len(images)
         loss.backward()
         losses.append(loss.detach())
         logits.append(scores.detach())

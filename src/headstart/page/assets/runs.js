@@ -4,6 +4,7 @@ const WORDS = {
   run: "one classifier: a network with the head or the training that its name says",
   "train, tune, val, test": "the parts of your images: learned from, chosen on, reported on, and kept aside",
   "top-1": "the share of images whose likeliest class is the right one; top-5: the right one is among the five likeliest",
+  "balanced, macro-F1, AUROC": "averages over classes, so that rare classes count as much as frequent ones: of the share that is right, of F1 (precision and recall in one), and of how well the class's images are ranked above all others",
   interval: `holds the true value in about ${level} of repetitions with other val images; n is the number of images`,
   p: "of an image: how sure the run is of its answer, after temperature scaling",
   "ten crops": "the average over ten cuts of an image; one view is the whole image alone",
@@ -76,6 +77,9 @@ function drawRuns() {
       },
     },
     ...(DATA.classes.length > 5 ? [metric("top5", "top-5", "share of val images whose class is among the five likeliest", percent)] : []),
+    metric("balanced_accuracy", "balanced", "balanced accuracy: the mean over classes of the share that is right, so that every class counts the same", percent),
+    metric("macro_f1", "macro-F1", "mean over classes of F1, the harmonic mean of precision and recall", percent),
+    metric("auroc", "AUROC", "mean over classes of the area under the ROC curve of one class against the rest; 50 % is chance", percent),
     metric("nll", "NLL", "negative log-likelihood before temperature scaling; lower is better", (x) => x.toFixed(3)),
     metric("ece", "ECE", "expected calibration error before temperature scaling; lower is better", (x) => x.toFixed(3)),
     ...(onTest
@@ -103,10 +107,10 @@ function drawRuns() {
     },
     { title: "n", hint: "val images", numeric: true, value: (run) => run.val.n, cell: (run) => element("span", { class: "number" }, count(run.val.n)) },
   ];
-  const best = [...DATA.runs].sort((a, b) => b.val.top1 - a.val.top1);
+  const best = [...DATA.runs].sort((a, b) => b.val[DATA.chosenBy.metric] - a.val[DATA.chosenBy.metric]);
   const about =
     DATA.runs.length > 1
-      ? `In bold ${DATA.chosen}, the run that tune chose. A click on a head sorts; a click on a name shows that run below.`
+      ? `In bold ${DATA.chosen}, the run that tune chose by ${DATA.chosenBy.title}. A click on a head sorts; a click on a name shows that run below.`
       : "";
   section("runs").append(
     element("p", {}, about),

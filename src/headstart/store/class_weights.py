@@ -4,8 +4,6 @@ from collections.abc import Callable
 
 import numpy as np
 
-from headstart.store.examples import Examples
-
 
 def _none(counts: np.ndarray) -> np.ndarray:
     """Returns weights of 1."""
@@ -23,9 +21,9 @@ CLASS_WEIGHTINGS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
-def class_weights(kind: str, examples: Examples) -> np.ndarray:
+def class_weights(kind: str, labels: np.ndarray, classes: int) -> np.ndarray:
     """Returns the weight of an image of each class: [C] float64.
 
-    kind: a key of CLASS_WEIGHTINGS. examples: the training images.
+    kind: a key of CLASS_WEIGHTINGS. labels: [N], of the training images. classes: C.
     """
-    return CLASS_WEIGHTINGS[kind](np.bincount(examples.labels, minlength=len(examples.classes)))
+    return CLASS_WEIGHTINGS[kind](np.bincount(labels, minlength=classes))
