@@ -92,11 +92,13 @@ def test_the_table_of_runs_is_sorted_by_a_click(page: Page):
     names = page.locator("#runs tbody th")
     assert names.all_inner_texts() == ["resnet50-linear", "random-linear"]
     head = page.locator("#runs thead").get_by_role("button", name="NLL")
+    titles = page.locator("#runs thead th").all_inner_texts()
+    column = page.locator(f"#runs td:nth-child({1 + titles.index('NLL')})")
     head.click()
-    values = [float(text) for text in page.locator("#runs td:nth-child(4)").all_inner_texts()]
+    values = [float(text) for text in column.all_inner_texts()]
     assert values == sorted(values, reverse=True)
     head.click()
-    values = [float(text) for text in page.locator("#runs td:nth-child(4)").all_inner_texts()]
+    values = [float(text) for text in column.all_inner_texts()]
     assert values == sorted(values)
     title = page.locator("#runs .with-bar").first.get_attribute("title") or ""
     assert "on val, n = 240, ten crops, 95 % interval" in title
