@@ -10,7 +10,8 @@ import resource
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
 import h5py
@@ -22,21 +23,11 @@ SIDE, WIDTH = 64, 2048
 COUNTS = (10_000, 30_000, 100_000)
 
 
-class StandIn:
-    batch_size = 64
-    width = WIDTH
-    provenance = {"precision": "float32"}  # noqa: RUF012
-
-    def submit(self, pixels: np.ndarray) -> Callable[[], np.ndarray]:
-        rows = np.repeat(pixels[:, :4, :8].reshape(64, -1).astype(np.float32), 22, 1)[:, :WIDTH]
-        return lambda: rows
-
-
 def extract(count: int, folder: Path) -> float:
     """Extracts the whole view of `count` images; returns the process's peak memory in MB."""
+    from benchmarks.stand_in import stand_in
     from headstart.data.resizing import pixel_digest
     from headstart.extraction.pipeline import extract_features
-    from headstart.extraction.row_extractor import RowExtractor
     from headstart.extraction.view_plan import ViewPlan
     from headstart.store.examples import ClassLabel, Examples
     from headstart.store.images import Images
@@ -56,8 +47,8 @@ def extract(count: int, folder: Path) -> float:
             np.full((count, 4), np.nan, np.float32),
             Examples(ids, np.arange(count) % 200, [ClassLabel(str(c), str(c)) for c in range(200)]),
         )
-        member = RowExtractor("", StandIn(), {"architecture": "stand-in"})
-        extract_features(stored, folder, [member], ViewPlan(False, 0), "float16")
+        shard, member = partial(nullcontext, stored), partial(stand_in, WIDTH)
+        extract_features([shard], folder, [member], ViewPlan(False, 0), "float16")
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 

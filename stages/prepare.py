@@ -21,7 +21,7 @@ def prepare(args: Namespace, params: Params) -> str:
     excluded = load_excluded_ids(params.prepare.exclude)
     dataset = exclude_images(datasets.load_dataset(params.dataset), excluded)
     prepared = prepare_dataset(dataset, params.prepare)
-    save_manifest(args.manifest, prepared.manifest)
+    save_manifest(args.manifest, prepared.manifest, params.prepare.shards)
     if prepared.unreadable:
         print(f"left out, as they can't be read:\n{unreadable_image_table(prepared.unreadable)}")
     for remark in prepared.remarks:
@@ -34,7 +34,8 @@ def prepare(args: Namespace, params: Params) -> str:
         f"{len(excluded)} excluded, {len(prepared.unreadable)} unreadable, "
         f"{dataset.ignored} other files passed over"
     )
-    if changes := record_splits(params.dataset, prepared.contents, splits):
+    contents = [entry.content for entry in prepared.manifest.entries]
+    if changes := record_splits(params.dataset, contents, splits):
         summary += (
             f"; since the last run {changes.moved} changed splits, {changes.added} were added, "
             f"{changes.removed} removed"

@@ -9,22 +9,21 @@ from stages import parser, run
 def resize(args: Namespace, params: Params) -> str:
     from headstart.data import datasets
     from headstart.data.decoding import set_up_pillow
-    from headstart.data.manifest import load_manifest
     from headstart.data.resizing import write_images
 
     set_up_pillow()
-    manifest = load_manifest(args.manifest)
     dataset = datasets.load_dataset(params.dataset)
-    side = write_images(
+    stored = write_images(
         args.images,
-        manifest,
+        args.manifest,
         dataset.read,
         params.resize.side,
         params.resize.fit,
         params.prepare.max_pixels,
         dataset.reads_at_once,
     )
-    return f"stored {len(manifest.entries)} images of {side} x {side} px"
+    shards = f"; {stored.rewritten} of {stored.shards} shards changed" if stored.shards > 1 else ""
+    return f"stored {stored.images} images of {stored.side} x {stored.side} px{shards}"
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Images in every form to features; nothing is computed twice."""
 
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,9 @@ def test_features_and_rows_are_the_pipelines(
     stored = stored_images(tmp_path / "images.h5", few, np.arange(10) % 4, "val")
     rows = load_row_extractor("b", Backbone.model_validate(STANDARD_ZOO["bundled"]), asked)
     monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "cache"))
-    (stats,) = extract_features(stored, tmp_path, [rows], ViewPlan(False, 0), "float16")
+    (stats,) = extract_features(
+        [lambda: nullcontext(stored)], tmp_path, [lambda: rows], ViewPlan(False, 0), "float16"
+    )
     assert stats.computed == 10
     expected = load_features(tmp_path / "val.h5")
 
@@ -117,7 +120,7 @@ def test_a_second_call_computes_what_is_new(pixels: hs.Extractor, images: np.nda
 def test_a_killed_call_goes_on(
     pixels: hs.Extractor, images: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("headstart.extraction.pipeline.PART_ROWS", 16)
+    monkeypatch.setattr("headstart.extraction.row_filling.PART_ROWS", 16)
     submit, batches = pixels.rows.extractor.runtime.submit, 0
 
     def killed(batch: np.ndarray) -> Any:

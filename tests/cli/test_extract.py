@@ -33,6 +33,27 @@ def images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+def test_shares_fill_the_cache_and_a_last_run_writes_the_file(
+    images: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = ""
+    for rank in (1, 0, 1):
+        monkeypatch.setenv("HEADSTART_SHARD", f"{rank}/2")
+        assert main(["extract", str(images), *BUNDLED]) == 0
+        told += capsys.readouterr().out
+        assert not Path("out.parquet").exists()
+    counts = [int(line.split("features of ")[1].split()[0]) for line in told.splitlines()]
+    assert counts[0] == counts[2]
+    assert counts[0] + counts[1] == 7
+    monkeypatch.delenv("HEADSTART_SHARD")
+    submitted: list[object] = []
+    submit = CPURuntime.submit
+    monkeypatch.setattr(CPURuntime, "submit", lambda *args: submitted.append(args) or submit(*args))
+    assert main(["extract", str(images), *BUNDLED]) == 0
+    assert pq.read_table("out.parquet").num_rows == 7
+    assert len(submitted) == 1  # to check what is cached
+
+
 def test_a_row_per_image_with_its_label_and_its_features(
     images: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -121,7 +121,8 @@ def test_the_shipped_file_is_valid_and_holds_the_papers_backbones() -> None:
         ),
         (
             lambda c: c["extract"].update(launch="torchrun --nproc-per-node 8"),
-            "params.yaml: extract.launch: is called 'processes' now",
+            "params.yaml: extract.launch: can't be 'torchrun --nproc-per-node 8'; "
+            "valid: ray, torchrun",
         ),
         (
             lambda c: c["extract"].update(processes=0),

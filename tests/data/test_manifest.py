@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from headstart.core.errors import UserError
 from headstart.data.manifest import Entry, Manifest, load_manifest, save_manifest
 from headstart.store.examples import SPLITS, ClassLabel
+from headstart.store.shards import find_shards, shard_of
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=10)
 ENTRIES = st.builds(
@@ -36,12 +37,12 @@ def test_comes_back_as_it_was(tmp_path_factory: pytest.TempPathFactory, manifest
 
 def test_one_readable_line_an_image(tmp_path: Path):
     path = tmp_path / "manifest.jsonl"
-    entry = Entry("val/kün/ö.png", "val", 0, 4, 3, ((0, 1, 2.5, 3),), "Kün")
+    entry = Entry("val/kün/ö.png", "val", 0, 4, 3, ((0, 1, 2.5, 3),), "Kün", "0a")
     save_manifest(path, Manifest([ClassLabel("kün", "kün")], [entry]))
     assert path.read_bytes().decode() == (
         '{"classes": [["kün", "kün"]]}\n'
         '{"id": "val/kün/ö.png", "split": "val", "label": 0, "width": 4, "height": 3, '
-        '"boxes": [[0, 1, 2.5, 3]], "group": "Kün"}\n'
+        '"boxes": [[0, 1, 2.5, 3]], "group": "Kün", "content": "0a"}\n'
     )
 
 
@@ -66,3 +67,15 @@ def test_a_file_that_is_not_a_manifest(tmp_path: Path, content: bytes):
 def test_a_missing_manifest(tmp_path: Path):
     with pytest.raises(UserError, match="is missing; `dvc repro` makes it"):
         load_manifest(tmp_path / "manifest.jsonl")
+
+
+@given(MANIFESTS)
+def test_shards_divide_the_entries(tmp_path_factory: pytest.TempPathFactory, manifest: Manifest):
+    path = tmp_path_factory.mktemp("manifest") / "manifest.jsonl"
+    save_manifest(path, manifest)
+    save_manifest(path, manifest, 3)
+    shards = [load_manifest(file) for file in find_shards(path)]
+    assert [shard.classes for shard in shards] == [manifest.classes] * 3
+    for number, shard in enumerate(shards):
+        own = [entry for entry in manifest.entries if shard_of(entry.id, 3) == number]
+        assert shard.entries == own

@@ -157,7 +157,8 @@ def test_a_group_and_the_copies_of_a_file_stay_together_in_every_split(
 ):
     prepared = prepare_dataset(grouped(images), SECTION)
     split_of: dict[object, str] = {}
-    for entry, content in zip(prepared.manifest.entries, prepared.contents, strict=True):
+    for entry in prepared.manifest.entries:
+        content = entry.content
         for together in ((entry.label, content), entry.group):
             if together is not None:
                 assert split_of.setdefault(together, entry.split) == entry.split
@@ -208,7 +209,7 @@ def test_the_order_is_the_datasets_and_the_size_the_images():
     entries = prepared.manifest.entries
     assert [entry.id for entry in entries] == [record.id for record in given_.records]
     assert {(entry.width, entry.height) for entry in entries} == {(12, 9)}
-    assert prepared.contents == [sha256(picture(entry.id)).hexdigest() for entry in entries]
+    assert [e.content for e in entries] == [sha256(picture(e.id)).hexdigest() for e in entries]
 
 
 def test_all_unreadable_images_are_reported_at_once():
@@ -264,3 +265,17 @@ def test_an_id_for_two_images_is_an_error():
             replace(given_, records=[*given_.records, *given_.records[:5], *given_.records[6:11]]),
             SECTION,
         )
+
+
+def test_shards_that_are_too_large_are_remarked_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("headstart.data.preparation.SHARD_IMAGES", 5)
+    [remark] = prepare_dataset(dataset([6, 6]), SECTION).remarks
+    assert remark.startswith("prepare.shards: 1 gives shards of 14 images")
+    assert "3 or more give shards of at most 5" in remark
+    assert not prepare_dataset(dataset([6, 6]), SECTION.model_copy(update={"shards": 3})).remarks
+
+
+def test_shards_without_an_image_are_an_error() -> None:
+    many = SECTION.model_copy(update={"shards": 500})
+    with pytest.raises(UserError, match=r"prepare\.shards: \d+ of 500 shards have no image; lower"):
+        prepare_dataset(dataset([6, 6]), many)

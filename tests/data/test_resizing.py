@@ -1,22 +1,27 @@
+from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from headstart.core.errors import UserError
-from headstart.data.manifest import Entry, Manifest
+from headstart.core.hdf5_files import get_dataset
+from headstart.data.manifest import Entry, Manifest, save_manifest
 from headstart.data.resizing import (
     BLOCK,
+    StoredImages,
     pixel_digest,
     stored_boxes,
-    stored_side,
     to_square,
     write_images,
 )
 from headstart.store.examples import ClassLabel
-from headstart.store.images import open_images
+from headstart.store.images import load_file_sizes, open_images
+from headstart.store.shards import shard_of
 from tests.pictures import encoded, noise
 
 CLASSES = [ClassLabel("a", "a"), ClassLabel("b", "b")]
@@ -54,11 +59,21 @@ def test_an_image_of_that_side_is_untouched():
     np.testing.assert_array_equal(to_square(wide, 16, "crop"), wide[:, 1:17])
 
 
-def test_small_images_are_stored_as_they_are():
-    entries = [Entry("a", "train", 0, 64, 64), Entry("b", "train", 0, 50, 640)]
-    assert stored_side(entries, 299) == 64
-    assert stored_side(entries, 32) == 32
-    assert stored_side([*entries, Entry("c", "val", 0, 400, 300)], 299) == 299
+def test_small_images_are_stored_as_they_are(tmp_path: Path):
+    sizes = {"a": (64, 64), "b": (50, 640), "c": (90, 80)}
+    files = {name: encoded(noise(*size)) for name, size in sizes.items()}
+    entries = [Entry(name, "train", 0, *size) for name, size in sizes.items()]
+    for count, max_side, side in ((2, 299, 64), (2, 32, 32), (3, 299, 80)):
+        save_manifest(tmp_path / "manifest.jsonl", Manifest(CLASSES, entries[:count]))
+        stored = write_images(
+            tmp_path / "images.h5",
+            tmp_path / "manifest.jsonl",
+            files.__getitem__,
+            max_side,
+            "crop",
+            10**6,
+        )
+        assert stored.side == side
 
 
 @given(
@@ -115,12 +130,12 @@ def case(count: int) -> tuple[Manifest, dict[str, bytes]]:
 @pytest.mark.parametrize("count", [1, BLOCK, BLOCK + 1, 2 * BLOCK + 7])
 def test_every_row_is_its_image(tmp_path: Path, count: int):
     manifest, files = case(count)
-    path = tmp_path / "images.h5"
-    assert write_images(path, manifest, files.__getitem__, 299, "crop", 1000) == 8
+    path, listed = tmp_path / "images.h5", tmp_path / "manifest.jsonl"
+    save_manifest(listed, manifest)
+    assert write_images(path, listed, files.__getitem__, 299, "crop", 1000).side == 8
     with open_images(path) as stored:
         assert len(stored) == count
         assert stored.pixels.shape == (count, 8, 8, 3)
-        assert stored.pixels.chunks is None
         for i, entry in enumerate(manifest.entries):
             pixels = noise(10, 8, i)[:, 1:9]
             np.testing.assert_array_equal(stored.pixels[i], pixels)
@@ -137,8 +152,10 @@ def test_every_row_is_its_image(tmp_path: Path, count: int):
 
 def test_equal_images_give_equal_bytes(tmp_path: Path):
     manifest, files = case(9)
+    listed = tmp_path / "manifest.jsonl"
+    save_manifest(listed, manifest)
     for name in ("one.h5", "two.h5"):
-        write_images(tmp_path / name, manifest, files.__getitem__, 6, "stretch", 1000)
+        write_images(tmp_path / name, listed, files.__getitem__, 6, "stretch", 1000)
     assert (tmp_path / "one.h5").read_bytes() == (tmp_path / "two.h5").read_bytes()
 
 
@@ -154,6 +171,81 @@ def test_an_image_that_changed_stops_it_and_leaves_nothing(
 ):
     manifest, files = case(9)
     files["ö/2"] = data
+    listed = tmp_path / "manifest.jsonl"
+    save_manifest(listed, manifest)
     with pytest.raises(UserError, match=message):
-        write_images(tmp_path / "images.h5", manifest, files.__getitem__, 6, "crop", 1000)
-    assert list(tmp_path.iterdir()) == []
+        write_images(tmp_path / "images.h5", listed, files.__getitem__, 6, "crop", 1000)
+    assert list(tmp_path.iterdir()) == [listed]
+
+
+def sharded(folder: Path, manifest: Manifest, files: dict[str, bytes], shards: int) -> StoredImages:
+    save_manifest(folder / "manifest.jsonl", manifest, shards)
+    listed, images = folder / "manifest.jsonl", folder / "images.h5"
+    return write_images(images, listed, files.__getitem__, 6, "crop", 1000)
+
+
+def written(folder: Path) -> dict[str, tuple[bytes, int]]:
+    """The bytes and the inode of each file."""
+    files = sorted(path for path in folder.rglob("*.h5") if path.is_file())
+    return {path.name: (path.read_bytes(), path.stat().st_ino) for path in files}
+
+
+def test_shards_hold_the_images_of_one_file(tmp_path: Path):
+    manifest, files = case(20)
+    assert sharded(tmp_path, manifest, files, 1) == StoredImages(20, 6, 1, 1)
+    with open_images(tmp_path / "images.h5") as stored:
+        expected = dict(zip(stored.examples.ids, stored.pixels[:], strict=True))
+    assert sharded(tmp_path, manifest, files, 3) == StoredImages(20, 6, 3, 3)
+    with open_images(tmp_path / "images.h5") as stored:
+        assert stored.existing_splits == ["train", "tune", "val", "test"]
+        of = {entry.id: entry for entry in manifest.entries}
+        for position, id_ in enumerate(stored.examples.ids):
+            np.testing.assert_array_equal(stored.pixels[position], expected.pop(id_))
+            assert stored.splits[position] == of[id_].split
+            assert np.isfinite(stored.boxes[position, :, 0]).sum() == len(of[id_].boxes)
+        assert not expected
+        sizes = load_file_sizes(tmp_path / "images.h5")
+        np.testing.assert_array_equal(sizes, [[10, 8]] * 20)
+    assert sharded(tmp_path, manifest, files, 1).rewritten == 1
+    assert list(written(tmp_path)) == ["images.h5"]
+
+
+def test_an_added_image_rewrites_its_own_shard_alone(tmp_path: Path):
+    manifest, files = case(20)
+    sharded(tmp_path, manifest, files, 3)
+    before = written(tmp_path)
+    assert sharded(tmp_path, manifest, files, 3).rewritten == 0
+    assert written(tmp_path) == before
+    more, files = case(21)
+    assert sharded(tmp_path, more, files, 3).rewritten == 1
+    after = written(tmp_path)
+    own = f"{shard_of('ö/20', 3):05d}-of-00003.h5"
+    assert {name for name in after if after[name] != before[name]} == {own}
+
+
+@pytest.mark.parametrize("change", ["the code", "a pixel", "a file", "no HDF5"])
+def test_a_shard_that_would_be_another_or_is_damaged_is_written_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+):
+    manifest, files = case(9)
+    sharded(tmp_path, manifest, files, 1)
+    path = tmp_path / "images.h5"
+    before = path.read_bytes()
+    if change == "the code":
+        monkeypatch.setattr(
+            "headstart.data.resizing.to_square", lambda *_: np.zeros((6, 6, 3), "u1")
+        )
+    elif change == "a pixel":
+        with h5py.File(path, "r+") as file:
+            pixels = get_dataset(file, "pixels")
+            pixels[4, 0, 0, 0] = pixels[4, 0, 0, 0] ^ 1
+    elif change == "a file":
+        files["ö/3"] = encoded(noise(10, 8, 99))
+        content = sha256(files["ö/3"]).hexdigest()
+        entries = [replace(e, content=content) if e.id == "ö/3" else e for e in manifest.entries]
+        manifest = Manifest(CLASSES, entries)
+    else:
+        path.write_bytes(b"none")
+    assert sharded(tmp_path, manifest, files, 1).rewritten == 1
+    if change in ("a pixel", "no HDF5"):
+        assert path.read_bytes() == before

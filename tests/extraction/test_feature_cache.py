@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 
 from headstart.core.cache_folders import cache_name, cache_root
 from headstart.core.errors import UserError
+from headstart.extraction import cache_parts
 from headstart.extraction.feature_cache import (
     FeatureCache,
+    OtherParts,
     remove_temporary_parts,
     row_key,
     writer_lock,
@@ -82,9 +84,76 @@ def test_a_damaged_part_is_dropped_and_the_others_stay(tmp_path: Path, damage: s
         foreign.rename(tmp_path / foreign.name)
 
     reopened = opened(tmp_path)
+    reopened.verify(keys([1, 2, 3]))
     assert reopened.dropped == 1
     np.testing.assert_array_equal(reopened.has(keys([1, 2, 3])), [False, False, True])
+    np.testing.assert_array_equal(reopened.get(keys([3])), rows([3]))
     assert len(list(tmp_path.glob("*.npy"))) == 1
+
+
+def test_a_damaged_part_is_never_read_even_if_nobody_verified_it(tmp_path: Path) -> None:
+    opened(tmp_path).add(keys([1]), rows([1]))
+    [part] = tmp_path.glob("*.npy")
+    cache = opened(tmp_path)
+    part.write_bytes(part.read_bytes()[:-1] + b"!")
+    with pytest.raises(UserError, match="removed or damaged while they were in use; run again"):
+        cache.get(keys([1]))
+    assert not opened(tmp_path).has(keys([1])).any()
+
+
+def test_what_is_cached_is_known_without_reading_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened(tmp_path).add(keys([1, 2]), rows([1, 2]))
+    with monkeypatch.context() as patched:
+        patched.setattr(cache_parts, "is_intact", lambda _: pytest.fail("a part was read"))
+        patched.setattr(np, "load", lambda *_, **__: pytest.fail("a part was opened"))
+        cache = opened(tmp_path)
+        np.testing.assert_array_equal(cache.has(keys([1, 2, 3])), [True, True, False])
+    reads = []
+    read = cache_parts.is_intact
+    monkeypatch.setattr(cache_parts, "is_intact", lambda part: reads.append(part) or read(part))
+    for _ in range(2):
+        np.testing.assert_array_equal(cache.get(keys([2])), rows([2]))
+    assert len(reads) == 1  # when it is first used
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut", "empty", "flipped", "another's"])
+def test_an_index_that_is_missing_or_damaged_is_made_again(tmp_path: Path, damage: str) -> None:
+    cache = opened(tmp_path)
+    cache.add(keys([1, 2]), rows([1, 2]))
+    [index] = tmp_path.glob("*.keys")
+    content = index.read_bytes()
+    if damage == "missing":  # as in a cache of before, or after a kill between part and index
+        index.unlink()
+    elif damage == "another's":
+        opened(tmp_path / "other").add(keys([2, 1]), rows([2, 1]))
+        index.write_bytes(next((tmp_path / "other").glob("*.keys")).read_bytes())
+    else:
+        flipped = content[:-1] + bytes([content[-1] ^ 1])
+        index.write_bytes({"cut": content[:-16], "empty": b"", "flipped": flipped}[damage])
+    np.testing.assert_array_equal(opened(tmp_path).get(keys([2, 1])), rows([2, 1]))
+    assert index.read_bytes() == content
+    assert opened(tmp_path).dropped == 0
+
+
+def test_rows_of_other_shards_are_found_once_they_are_asked_for(tmp_path: Path) -> None:
+    one, two, whole = (tmp_path / name for name in ("00000-of-00002", "00001-of-00002", ""))
+    opened(one).add(keys([1, 2]), rows([1, 2]))
+    opened(whole).add(keys([3, 4]), rows([3, 4]))
+    cache = FeatureCache(two, WIDTH, "float16", others=OtherParts.find(tmp_path))
+    assert len(cache) == 0  # a shard holds no index of another
+    cache.borrow(keys([2, 3, 5]))
+    np.testing.assert_array_equal(cache.has(keys([1, 2, 3, 4, 5])), [0, 1, 1, 0, 0])
+    np.testing.assert_array_equal(cache.get(keys([3, 2])), rows([3, 2]))
+    [part] = one.glob("*.npy")
+    part.write_bytes(b"damaged")
+    cache = FeatureCache(two, WIDTH, "float16", others=OtherParts.find(tmp_path))
+    cache.borrow(keys([2, 3]))
+    cache.verify(keys([2, 3]))
+    np.testing.assert_array_equal(cache.has(keys([2, 3])), [False, True])
+    cache.clear()
+    assert not list(tmp_path.rglob("*.npy"))
 
 
 def _size_of(count: int) -> int:
@@ -173,7 +242,7 @@ def test_a_full_disk_is_said_and_costs_nothing_that_was_cached(
         patched.setattr("os.fsync", full)
         with pytest.raises(UserError, match=r"No space left on device.*run again to go on"):
             cache.add(keys([2]), rows([2]))
-    assert [path.suffix for path in tmp_path.iterdir()] == [".npy"]
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".keys", ".npy"]
     np.testing.assert_array_equal(opened(tmp_path).has(keys([1, 2])), [True, False])
     cache.add(keys([2]), rows([2]))
     assert len(opened(tmp_path)) == 2
@@ -198,12 +267,13 @@ def test_a_part_that_is_removed_while_it_is_looked_at_is_no_part(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened(tmp_path).add(keys([1]), rows([1]))
+    next(tmp_path.glob("*.keys")).unlink()
 
-    def digest(path: Path) -> str:
+    def intact(path: Path) -> bool:
         path.unlink()
-        return path.stem
+        return True
 
-    monkeypatch.setattr("headstart.extraction.feature_cache.file_digest", digest)
+    monkeypatch.setattr(cache_parts, "is_intact", intact)
     cache = opened(tmp_path)
     assert not cache.has(keys([1])).any()
     assert cache.dropped == 0
@@ -216,5 +286,5 @@ def test_a_part_that_is_removed_while_it_is_in_use_is_said(tmp_path: Path, index
     if indexed:
         assert cache.has(keys([1])).all()
     next(tmp_path.glob("*.npy")).unlink()
-    with pytest.raises(UserError, match="were removed while they were in use; run again"):
+    with pytest.raises(UserError, match="removed or damaged while they were in use; run again"):
         cache.get(keys([1]))

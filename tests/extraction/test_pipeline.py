@@ -6,9 +6,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -17,11 +20,12 @@ import torch
 
 from headstart.core.errors import UserError
 from headstart.data.resizing import pixel_digest
-from headstart.extraction import pipeline
+from headstart.extraction import feature_files
 from headstart.extraction.extraction_stats import ExtractionStats
+from headstart.extraction.feature_files import FeatureFiles
 from headstart.extraction.pipeline import extract_features
-from headstart.extraction.process_shards import SINGLE_PROCESS, Shard
 from headstart.extraction.row_extractor import RowExtractor
+from headstart.extraction.shares import SINGLE_PROCESS, Share
 from headstart.extraction.view_plan import ViewPlan
 from headstart.extraction.view_rendering import render_view
 from headstart.runtime.cuda_gpu import compute_in_chunks
@@ -85,10 +89,22 @@ def run(
     folder: Path,
     plan: ViewPlan = ViewPlan(True, 0),  # noqa: B008
     factor: float = 1.0,
-    share: Shard = SINGLE_PROCESS,
+    share: Share = SINGLE_PROCESS,
 ) -> ExtractionStats:
     member = RowExtractor("test", Averages(factor), PROVENANCE)
-    return extract_features(images, folder, [member], plan, "float16", share)[0]
+    return extracted(images, folder, [member], plan, share=share)[0]
+
+
+def extracted(
+    images: Images,
+    folder: Path,
+    members: Sequence[RowExtractor],
+    plan: ViewPlan,
+    *,
+    share: Share = SINGLE_PROCESS,
+) -> list[ExtractionStats]:
+    loaded = [partial(lambda member: member, member) for member in members]
+    return extract_features([lambda: nullcontext(images)], folder, loaded, plan, "float16", share)
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -100,7 +116,7 @@ def test_every_row_is_its_images_view_in_the_splits_order(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int, part: int
 ) -> None:
     monkeypatch.setattr("headstart.extraction.view_plan.BLOCK", block)
-    monkeypatch.setattr("headstart.extraction.pipeline.PART_ROWS", part)
+    monkeypatch.setattr("headstart.extraction.row_filling.PART_ROWS", part)
     numbers = list(range(30))
     images = dataset(tmp_path / "i.h5", numbers, ["train", "val", "tune"] * 10)
     counts = run(images, tmp_path / "f", ViewPlan(ten_crop=True, augmented_views=2))
@@ -231,7 +247,7 @@ def test_features_are_whole_or_absent(tmp_path: Path, monkeypatch: pytest.Monkey
     def fail(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(pipeline, "write_examples", fail)
+    monkeypatch.setattr(feature_files, "write_examples", fail)
     with pytest.raises(KeyboardInterrupt):
         run(images, tmp_path / "f")
     assert not any((tmp_path / "f").iterdir())
@@ -247,8 +263,8 @@ def test_several_processes_share_the_rows_and_write_the_same_bytes(
 
     def part(rank: int, folder: str) -> ExtractionStats:
         member = RowExtractor("test", Averages(), PROVENANCE)
-        plan, share = ViewPlan(True, 0), Shard(rank, world)
-        return extract_features(images, tmp_path / folder, [member], plan, "float16", share)[0]
+        plan, share = ViewPlan(True, 0), Share(rank, world)
+        return extracted(images, tmp_path / folder, [member], plan, share=share)[0]
 
     # The first process waits for the others' rows, and the last comes much later.
     others = [part(rank, "none") for rank in range(1, world)]
@@ -262,8 +278,8 @@ def test_several_processes_share_the_rows_and_write_the_same_bytes(
 SLOW_RUN = """
 import sys, time
 from pathlib import Path
-from headstart.extraction import pipeline
-from headstart.extraction.process_shards import Shard
+from headstart.extraction import row_filling
+from headstart.extraction.shares import Share
 from tests.extraction.test_pipeline import Averages, dataset, run
 
 class Slow(Averages):
@@ -271,12 +287,12 @@ class Slow(Averages):
         time.sleep(0.002)
         return super().submit(pixels)
 
-pipeline.PART_ROWS = 16
+row_filling.PART_ROWS = 16
 import tests.extraction.test_pipeline
 tests.extraction.test_pipeline.Averages = Slow
 folder = Path(sys.argv[1])
 images = dataset(folder / f"{sys.argv[2]}.h5", list(range(120)), ["train", "val"] * 60)
-run(images, folder / "f", share=Shard(int(sys.argv[3]), int(sys.argv[4])))
+run(images, folder / "f", share=Share(int(sys.argv[3]), int(sys.argv[4])))
 """
 
 
@@ -289,7 +305,7 @@ def run_and_kill(
     number: int,
     at_parts: int,
     after: float,
-    share: Shard = SINGLE_PROCESS,
+    share: Share = SINGLE_PROCESS,
 ) -> None:
     """Starts an extraction and kills it `after` seconds from when `at_parts` parts are there."""
     process = subprocess.Popen(
@@ -337,8 +353,8 @@ ONE = RowExtractor("one", Averages(), PROVENANCE)
 OTHER = RowExtractor("other", Brightest(), {**PROVENANCE, "weights": "1"})
 
 
-def together(images: Images, folder: Path, share: Shard = SINGLE_PROCESS) -> list[ExtractionStats]:
-    return extract_features(images, folder, [ONE, OTHER], ViewPlan(True, 1), "float16", share)
+def together(images: Images, folder: Path, share: Share = SINGLE_PROCESS) -> list[ExtractionStats]:
+    return extracted(images, folder, [ONE, OTHER], ViewPlan(True, 1), share=share)
 
 
 @pytest.mark.parametrize("alone_first", [True, False])
@@ -350,8 +366,7 @@ def test_a_concatenations_columns_are_its_members_features_computed_once(
 
     def alone() -> list[ExtractionStats]:
         return [
-            extract_features(images, tmp_path / m.name, [m], ViewPlan(True, 1), "float16")[0]
-            for m in (ONE, OTHER)
+            extracted(images, tmp_path / m.name, [m], ViewPlan(True, 1))[0] for m in (ONE, OTHER)
         ]
 
     before = alone() if alone_first else []
@@ -374,12 +389,18 @@ def test_a_concatenations_columns_are_its_members_features_computed_once(
 def test_a_concatenation_goes_on_where_it_stopped(tmp_path: Path) -> None:
     images = dataset(tmp_path / "i.h5", list(range(40)), ["train", "val"] * 20)
 
-    def interrupted() -> Iterator[RowExtractor]:
-        yield ONE
+    def interrupted() -> RowExtractor:
         raise KeyboardInterrupt
 
+    members = [lambda: ONE, interrupted]
     with pytest.raises(KeyboardInterrupt):
-        extract_features(images, tmp_path / "both", interrupted(), ViewPlan(True, 1), "float16")
+        extract_features(
+            [lambda: nullcontext(images)],
+            tmp_path / "both",
+            members,
+            ViewPlan(True, 1),
+            "float16",
+        )
     assert not (tmp_path / "both").exists()
     one, other = together(images, tmp_path / "both")
     assert (one.computed, other.computed) == (0, other.wanted)
@@ -387,8 +408,8 @@ def test_a_concatenation_goes_on_where_it_stopped(tmp_path: Path) -> None:
 
 def test_several_processes_share_a_concatenation(tmp_path: Path) -> None:
     images = dataset(tmp_path / "i.h5", list(range(60)), ["train", "val", "val"] * 20)
-    second = together(images, tmp_path / "none", Shard(1, 2))
-    first = together(images, tmp_path / "together", Shard(0, 2))
+    second = together(images, tmp_path / "none", Share(1, 2))
+    first = together(images, tmp_path / "together", Share(0, 2))
     for mine, others in zip(first, second, strict=True):
         assert mine.computed > 0
         assert others.computed > 0
@@ -400,20 +421,18 @@ def test_several_processes_share_a_concatenation(tmp_path: Path) -> None:
 def test_one_backbone_under_two_names_is_no_concatenation(tmp_path: Path) -> None:
     images = dataset(tmp_path / "i.h5", [1], ["train"])
     with pytest.raises(UserError, match="'same' is the same backbone as another"):
-        extract_features(
-            images, tmp_path, [ONE, ONE._replace(name="same")], ViewPlan(True, 1), "float16"
-        )
+        extracted(images, tmp_path, [ONE, ONE._replace(name="same")], ViewPlan(True, 1))
 
 
 def test_a_killed_rank_loses_its_last_part_and_no_other_ranks_rows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run_and_kill(tmp_path, 0, 5, 0.003, Shard(1, 2))
+    run_and_kill(tmp_path, 0, 5, 0.003, Share(1, 2))
     (cache,) = (tmp_path / "cache").glob("rows/*")
     (cache / ".1.0123.tmp").write_bytes(b"half a part")
     images = dataset(tmp_path / "i.h5", list(range(120)), ["train", "val"] * 60)
-    again = run(images, tmp_path / "f", share=Shard(1, 2))
-    first = run(images, tmp_path / "f", share=Shard(0, 2))
+    again = run(images, tmp_path / "f", share=Share(1, 2))
+    first = run(images, tmp_path / "f", share=Share(0, 2))
     rows = 60 + 60 * 10
     assert 0 < again.computed <= rows - first.computed - 5 * 16
     assert not list(cache.glob("*.tmp"))
@@ -437,13 +456,8 @@ def test_the_next_batch_is_submitted_before_one_is_asked_for(tmp_path: Path) -> 
             return collect
 
     images = dataset(tmp_path / "i.h5", list(range(30)), ["train"] * 30)
-    extract_features(
-        images,
-        tmp_path / "f",
-        [RowExtractor("t", Recorded(), PROVENANCE)],
-        ViewPlan(False, 0),
-        "float16",
-    )
+    member = RowExtractor("t", Recorded(), PROVENANCE)
+    extracted(images, tmp_path / "f", [member], ViewPlan(False, 0))
     assert done == [
         *("submit 0", "submit 1", "collect 0", "submit 2", "collect 1", "submit 3"),
         *("collect 2", "collect 3"),
@@ -473,13 +487,8 @@ def test_memory_that_runs_out_midway_changes_no_byte(
     run(images, tmp_path / "ample")
     monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "other"))
     runtime = Small()
-    extract_features(
-        images,
-        tmp_path / "small",
-        [RowExtractor("t", runtime, PROVENANCE)],
-        ViewPlan(True, 0),
-        "float16",
-    )
+    member = RowExtractor("t", runtime, PROVENANCE)
+    extracted(images, tmp_path / "small", [member], ViewPlan(True, 0))
     assert runtime.chunk == 2
     assert files(tmp_path / "ample") == files(tmp_path / "small")
 
@@ -489,16 +498,16 @@ def test_after_a_part_was_removed_meanwhile_the_next_run_computes_it(
 ) -> None:
     images = dataset(tmp_path / "i.h5", list(range(30)), ["train", "val", "tune"] * 10)
     run(images, tmp_path / "expected")
+    written = FeatureFiles.write
+
+    def removing(*arguments: Any) -> None:
+        for part in (tmp_path / "cache").rglob("*.npy"):
+            part.unlink()
+        written(*arguments)
+
     with monkeypatch.context() as patched:
-        patched.setattr(
-            "headstart.extraction.pipeline.await_other_processes", lambda *_: remove_parts(tmp_path)
-        )
-        with pytest.raises(UserError, match="removed while they were in use; run again"):
+        patched.setattr(FeatureFiles, "write", removing)
+        with pytest.raises(UserError, match="while they were in use; run again"):
             run(images, tmp_path / "f")
     assert run(images, tmp_path / "f").computed == 10 + 20 * 10
     assert files(tmp_path / "f") == files(tmp_path / "expected")
-
-
-def remove_parts(folder: Path) -> None:
-    for part in (folder / "cache").rglob("*.npy"):
-        part.unlink()

@@ -12,8 +12,8 @@ from headstart.core.cache_folders import QUANTIZED
 from headstart.core.devices import supports_bfloat16
 from headstart.core.errors import UserError
 from headstart.core.flower_photographs import sample_photographs
-from headstart.extraction.pipeline import TOLERANCES
 from headstart.extraction.precision_check import median_cosine
+from headstart.extraction.row_filling import TOLERANCES
 from headstart.runtime.runtimes import Future, check_runtime, extract_array, start_runtime
 from headstart.store.examples import ClassLabel, Examples
 from headstart.store.images import Images

@@ -1,5 +1,6 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from headstart.heads.feature_batches import (
 from headstart.heads.fitted_head import Standardization
 from headstart.heads.fitting import fit_head
 from headstart.store.features import Features, FeaturesOnDisk, open_features, whole_view
+from headstart.store.shards import shard_path
 from tests.heads import blobs
 
 CPU = torch.device("cpu")
@@ -125,3 +127,21 @@ def test_the_whole_view_alone(tmp_path: Path):
             assert alone.values.shape == (20, 1, 3)
             assert alone.views == ["whole"]
             np.testing.assert_array_equal(alone.values[2:5], in_memory.values[2:5, :1])
+
+
+@pytest.mark.parametrize("kind", ["lda", "ridge"])
+def test_a_head_on_streamed_shards_is_the_one_on_features_in_memory(tmp_path: Path, kind: str):
+    settings = {"shrinkages": [0.1, 0.5]} if kind == "lda" else {"strengths": [1.0, 10.0]}
+    features = blobs.features(5000, width=8, classes=3)
+    blobs.save(tmp_path / "one.h5", features)
+    for number, rows in enumerate(np.split(np.arange(5000), [1234, 3000])):
+        own = replace(features, values=features.values[rows], examples=features.examples[rows])
+        blobs.save(shard_path(tmp_path / "three.h5", number, 3), own)
+    heads = []
+    for name, limit in (("one.h5", None), ("three.h5", None), ("three.h5", 10_000)):
+        with open_features(tmp_path / name, limit) as opened:
+            assert isinstance(opened.values, FeaturesOnDisk) == (limit is not None)
+            heads.append(fit_head(blobs.recipe(kind, **settings), opened, features).head)
+    for head in heads[1:]:
+        for name, tensor in heads[0].model.tensors().items():
+            np.testing.assert_array_equal(head.model.tensors()[name], tensor)

@@ -234,7 +234,7 @@ def test_what_is_wrong_is_said_before_any_work(
     def stop(*_: object) -> None:
         raise Trained
 
-    monkeypatch.setattr("headstart.extraction.pipeline.fill_cache", stop)
+    monkeypatch.setattr("headstart.extraction.trunk_activations.fill_cache", stop)
     monkeypatch.setattr("headstart.extraction.trunk_activations.start_runtime", stop)
     with pytest.raises(SystemExit, match=message):
         finetune(monkeypatch, folder, **changed)

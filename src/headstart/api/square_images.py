@@ -18,7 +18,7 @@ SHOWN_PROBLEMS = 20
 
 
 class SquareImages:
-    """N images, each made a square; indexed by positions, as extraction.pipeline.Pixels says.
+    """N images, each made a square; indexed by positions, as extraction.row_filling.Pixels says.
 
     digests: [N, 32] uint8, of the squares' pixels.
     """

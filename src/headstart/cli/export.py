@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> str:
     project = find_project(args.project or model_folder) or find_project(Path.cwd())
     with ExitStack() as opened:
         images = None
-        if project is not None and (project / IMAGES).is_file():
+        if project is not None and (project / IMAGES).exists():
             images = opened.enter_context(open_images(project / IMAGES))
         opened.enter_context(chdir(project or work_folder(args.project)))
         return export_model(model_folder, request, images, cache_root())

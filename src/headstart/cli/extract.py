@@ -80,13 +80,19 @@ def run(args: argparse.Namespace) -> str:
     if not names:
         raise UserError(f"FOLDER: {folder} holds no images")
 
+    from contextlib import nullcontext
+
     from tqdm import tqdm
 
     from headstart.api.extractor import Extractor
     from headstart.cli.feature_table import class_folders, feature_table_writer
     from headstart.data.decoding import set_up_pillow
+    from headstart.extraction.shares import Share
+    from headstart.store.shards import shard_of
 
     set_up_pillow()
+    share = Share.from_batch_system()
+    names = [name for name in names if shard_of(name, share.world) == share.rank]
     labels = class_folders(names)
     project = find_project(Path.cwd())
     count, problems = 0, []
@@ -99,8 +105,10 @@ def run(args: argparse.Namespace) -> str:
             batch_size=args.batch_size,
             device=args.device,
         )
+        extractor.rows.writer = share.rank
+        table = feature_table_writer(out, extractor.width, args.dtype, extractor.provenance)
         with (
-            feature_table_writer(out, extractor.width, args.dtype, extractor.provenance) as write,
+            table if share.world == 1 else nullcontext(lambda *_: None) as write,
             tqdm(total=len(names), desc=args.backbone, unit="image") as bar,
         ):
             for start in range(0, len(names), BLOCK):
@@ -111,12 +119,17 @@ def run(args: argparse.Namespace) -> str:
                     write([names[i] for i in positions], [labels[i] for i in positions], vectors)
                 count += len(positions)
                 bar.update(len(block))
-            if not count:
+            if not count and names:
                 listed = "\n".join(problems)
                 raise UserError(f"none of the images in {folder} can be read:\n{listed}")
     if problems:
         listed = "\n".join(problems)
         print(f"left out because they can't be read:\n{listed}", file=sys.stderr)
+    if share.world > 1:
+        return (
+            f"share {share.rank}/{share.world}: the features of {count} images are cached; when "
+            f"all shares are done, run it without HEADSTART_SHARD to write {args.out}"
+        )
     return (
         f"{args.out}: {count} images with {extractor.width} features each, {args.dtype}; "
         f"unreadable images: {len(problems)}"

@@ -5,7 +5,7 @@ import sys
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     Discriminator,
@@ -135,12 +135,13 @@ ZooEntry = Annotated[
 
 
 class Extract(Section):
-    """augmented_views: number of random views of each training image, beside the whole view."""
-
-    renamed: ClassVar = {"launch": "processes"}
+    """augmented_views: number of random views of each training image, beside the whole view.
+    launch: what starts the processes if there are several.
+    """
 
     backbones: list[Alias]
     processes: Processes
+    launch: Literal["torchrun", "ray"] = "torchrun"
     ten_crop: bool
     augmented_views: Annotated[int, Field(ge=0), at_most(1000, "each multiplies the time")]
     dtype: Literal["float16", "float32"]

@@ -1,11 +1,11 @@
 """Sections of prepare and resize: where images come from and how they are stored."""
 
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, PositiveInt
 
-from headstart.config.section import Fraction, LocalOrRemotePath, Section, Seed
+from headstart.config.section import Fraction, LocalOrRemotePath, Section, Seed, at_most
 
 
 class DatasetOutline(BaseModel):
@@ -23,7 +23,8 @@ class DatasetOutline(BaseModel):
 
 class Prepare(Section):
     """tune_fraction: of each class's training images. max_pixels: limit above which an image is
-    bad. exclude: a table of the images to leave out.
+    bad. exclude: a table of the images to leave out. shards: number of parts that the dataset is
+    cut into, each with files of its own.
     """
 
     tune_fraction: Fraction
@@ -31,6 +32,7 @@ class Prepare(Section):
     on_bad_image: Literal["stop", "skip"]
     max_pixels: PositiveInt
     exclude: Path
+    shards: Annotated[PositiveInt, at_most(99_999, "a shard is worth it from some images on")] = 1
 
 
 class Resize(Section):

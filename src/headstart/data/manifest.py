@@ -10,6 +10,7 @@ from headstart.core.atomic_files import write_text
 from headstart.core.errors import UserError
 from headstart.data.datasets.base import Box
 from headstart.store.examples import ClassLabel, Split
+from headstart.store.shards import remove_other_shards, shard_of, shard_path
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,8 @@ class Entry:
     """A readable image.
 
     label: index into the manifest's classes, or None. width, height: in px, with the EXIF
-    orientation applied. boxes: in the same px. group: as in `datasets.Record`.
+    orientation applied. boxes: in the same px. group: as in `datasets.Record`. content: hexadecimal
+    SHA-256 of the file.
     """
 
     id: str
@@ -27,6 +29,7 @@ class Entry:
     height: int
     boxes: tuple[Box, ...] = ()
     group: str | None = None
+    content: str = ""
 
 
 @dataclass(frozen=True)
@@ -54,15 +57,21 @@ def check_unique_ids(ids: Iterable[str]) -> None:
         )
 
 
-def save_manifest(path: Path, manifest: Manifest) -> None:
-    """Writes the manifest to `path`; raises what `atomic_path` raises."""
-    lines: list[object] = [{"classes": [[label.id, label.name] for label in manifest.classes]}]
-    lines += [asdict(entry) for entry in manifest.entries]
-    write_text(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+def save_manifest(path: Path, manifest: Manifest, shards: int = 1) -> None:
+    """Writes the manifest to `path`, as `store.shards` says; raises what `atomic_path` raises."""
+    entries: list[list[Entry]] = [[] for _ in range(shards)]
+    for entry in manifest.entries:
+        entries[shard_of(entry.id, shards)].append(entry)
+    remove_other_shards(path, shards)
+    for number, own in enumerate(entries):
+        lines: list[object] = [{"classes": [[label.id, label.name] for label in manifest.classes]}]
+        lines += map(asdict, own)
+        text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+        write_text(shard_path(path, number, shards), text)
 
 
 def load_manifest(path: Path) -> Manifest:
-    """Reads the manifest at `path`.
+    """Reads the manifest at `path`, which is one file: that of a shard if there are several.
 
     Raises:
         UserError: the file is missing, was not written by `prepare`, or names an image twice.

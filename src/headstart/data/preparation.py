@@ -19,9 +19,13 @@ from headstart.data.decoding import UnreadableImageError, decode
 from headstart.data.manifest import Entry, Manifest, check_unique_ids
 from headstart.data.splits import Group, connected, held_out_groups, wanted_sizes
 from headstart.store.examples import ClassLabel, Split
+from headstart.store.shards import shard_of
 
 SHOWN_BOXES = 20
 """How many wrong boxes a message lists."""
+
+SHARD_IMAGES = 1_000_000
+"""Images above which a shard takes more memory than a process should need."""
 
 
 @dataclass(frozen=True)
@@ -36,13 +40,12 @@ class UnreadableImage:
 class PreparedDataset:
     """A manifest and what was learned while reading the images.
 
-    contents: hexadecimal SHA-256 of the file of each of the manifest's entries. unreadable: the
-    images that are left out of the manifest. remarks: sentences about groups that keep splits from
-    having the size that was asked for, or that the dataset itself divides.
+    unreadable: the images that are left out of the manifest. remarks: sentences about groups that
+    keep splits from having the size that was asked for, or that the dataset itself divides, and
+    about the size of the shards.
     """
 
     manifest: Manifest
-    contents: list[str]
     unreadable: list[UnreadableImage]
     remarks: list[str]
 
@@ -57,35 +60,40 @@ def prepare_dataset(dataset: Dataset, section: Prepare) -> PreparedDataset:
     """
     check_unique_ids(record.id for record in dataset.records)
 
-    def inspect(record: Record) -> tuple[Entry, str] | UnreadableImage:
+    def inspect(record: Record) -> Entry | UnreadableImage:
         try:
             data = dataset.read(record.id)
             height, width, _ = decode(data, section.max_pixels).shape
         except UnreadableImageError as error:
             return UnreadableImage(record.id, str(error))
-        entry = Entry(
-            record.id, record.split, record.label, width, height, record.boxes, record.group
+        return Entry(
+            record.id,
+            record.split,
+            record.label,
+            width,
+            height,
+            record.boxes,
+            record.group,
+            sha256(data).hexdigest(),
         )
-        return entry, sha256(data).hexdigest()
 
     entries: list[Entry] = []
-    contents: list[str] = []
     unreadable: list[UnreadableImage] = []
     for outcome in thread_map(inspect, dataset.records, "reading images", dataset.reads_at_once):
         if isinstance(outcome, UnreadableImage):
             unreadable.append(outcome)
         else:
-            entries.append(outcome[0])
-            contents.append(outcome[1])
+            entries.append(outcome)
     shares: list[tuple[Split, float, int]] = [("tune", section.tune_fraction, section.seed)]
     if dataset.val_fraction is not None:
         shares.insert(0, ("val", dataset.val_fraction, dataset.seed))
     remarks = list(_divided_groups(entries))
     for split, fraction, seed in shares:
         before = entries
-        entries = _hold_out(split, before, contents, fraction, seed)
-        remarks += _imbalance(split, before, entries, contents, fraction, dataset.classes)
+        entries = _hold_out(split, before, fraction, seed)
+        remarks += _imbalance(split, before, entries, fraction, dataset.classes)
     manifest = Manifest(dataset.classes, entries)
+    remarks += _large_shards(len(entries), section.shards)
     problems = []
     missing = describe_missing_images(manifest)
     if unreadable and (missing or section.on_bad_image == "stop"):
@@ -101,9 +109,32 @@ def prepare_dataset(dataset: Dataset, section: Prepare) -> PreparedDataset:
         problems.append(outside)
     if missing:
         problems.append(("Without them, " if unreadable else "") + missing)
+    if empty := _empty_shards(entries, section.shards):
+        problems.append(empty)
     if problems:
         raise UserError("\n".join(problems))
-    return PreparedDataset(manifest, contents, unreadable, remarks)
+    return PreparedDataset(manifest, unreadable, remarks)
+
+
+def _large_shards(images: int, shards: int) -> Iterator[str]:
+    """Says how many shards there should be, if a shard takes much memory."""
+    if images > SHARD_IMAGES * shards:
+        yield (
+            f"prepare.shards: {shards} gives shards of {images // shards:,} images, and a process "
+            f"holds what it knows of all images of a shard, some 300 bytes each; "
+            f"{-(-images // SHARD_IMAGES)} or more give shards of at most {SHARD_IMAGES:,}"
+        )
+
+
+def _empty_shards(entries: list[Entry], shards: int) -> str:
+    """Says how many shards have no image; returns "" if all have some."""
+    empty = shards - len({shard_of(entry.id, shards) for entry in entries})
+    if not entries or not empty:
+        return ""
+    return (
+        f"prepare.shards: {empty} of {shards} shards have no image; lower it ({len(entries):,} "
+        f"images are best kept in {-(-len(entries) // SHARD_IMAGES)})"
+    )
 
 
 def boxes_outside(entries: list[Entry]) -> str:
@@ -137,15 +168,18 @@ def unreadable_image_table(images: list[UnreadableImage]) -> str:
     return "\n".join(f"  {image.id:{width}}  {image.reason}" for image in images)
 
 
-def _hold_out(
-    split: Split, entries: list[Entry], contents: list[str], fraction: float, seed: int
-) -> list[Entry]:
+def _hold_out(split: Split, entries: list[Entry], fraction: float, seed: int) -> list[Entry]:
     """Moves `fraction` of each class's distinct training images to `split`, groups as a whole."""
-    together = _kept_together(entries, contents)
+    together = _kept_together(entries)
     groups = [
         Group(
-            min((g for i in members if (g := entries[i].group)), default=contents[members[0]]),
-            Counter(label for label, _ in {(entries[i].label, contents[i]) for i in members}),
+            min(
+                (g for i in members if (g := entries[i].group)),
+                default=entries[members[0]].content,
+            ),
+            Counter(
+                label for label, _ in {(entries[i].label, entries[i].content) for i in members}
+            ),
         )
         for members in together
     ]
@@ -154,7 +188,7 @@ def _hold_out(
     return [replace(e, split=split) if i in moved else e for i, e in enumerate(entries)]
 
 
-def _kept_together(entries: list[Entry], contents: list[str]) -> list[list[int]]:
+def _kept_together(entries: list[Entry]) -> list[list[int]]:
     """Returns the positions of training images that are copies in a class or share a group.
 
     Groups that share a file of a class are kept together, too.
@@ -162,7 +196,7 @@ def _kept_together(entries: list[Entry], contents: list[str]) -> list[list[int]]
     train = [i for i, entry in enumerate(entries) if entry.split == "train"]
     links = []
     for i in train:
-        file, group = ("file", entries[i].label, contents[i]), ("group", entries[i].group)
+        file, group = ("file", entries[i].label, entries[i].content), ("group", entries[i].group)
         links.append((file, file if entries[i].group is None else group))
     together = defaultdict(list)
     for i, component in zip(train, connected(links), strict=True):
@@ -185,7 +219,6 @@ def _imbalance(
     split: Split,
     before: list[Entry],
     after: list[Entry],
-    contents: list[str],
     fraction: float,
     classes: list[ClassLabel],
 ) -> Iterator[str]:
@@ -194,8 +227,8 @@ def _imbalance(
         return
     sizes, taken = Counter(), Counter()
     for label, _, moved in {
-        (old.label, content, new.split == split)
-        for old, new, content in zip(before, after, contents, strict=True)
+        (old.label, old.content, new.split == split)
+        for old, new in zip(before, after, strict=True)
         if old.split == "train"
     }:
         sizes[label] += 1

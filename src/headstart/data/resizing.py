@@ -2,10 +2,12 @@
 
 /pixels [N, S, S, 3] uint8    /digest [N, 32] uint8    /split [N] bytes
 /box [N, K, 4] float32, where K is the largest number of boxes of an image, NaN behind its last one
+/splits, the splits of the whole dataset    /source, a digest of what the file was made from
 and the examples (`store.examples`): /id, /label, /classes
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Literal
@@ -14,11 +16,18 @@ import numpy as np
 from PIL import Image
 
 from headstart.core.errors import UserError
-from headstart.core.hdf5_files import create_hdf5
+from headstart.core.hdf5_files import (
+    create_hdf5,
+    get_dataset,
+    open_hdf5,
+    read_json,
+    write_json,
+)
 from headstart.core.thread_map import thread_map
 from headstart.data.decoding import UnreadableImageError, decode
-from headstart.data.manifest import Entry, Manifest
-from headstart.store.examples import SPLITS, UNLABELED, Examples, write_examples
+from headstart.data.manifest import Entry, Manifest, load_manifest
+from headstart.store.examples import SPLITS, UNLABELED, Examples, Split, write_examples
+from headstart.store.shards import find_shards, remove_other_shards, shard_path
 
 BLOCK = 128
 """Number of images written at once: 34 MB at 299 px."""
@@ -26,26 +35,41 @@ BLOCK = 128
 Fit = Literal["crop", "stretch"]
 
 
+@dataclass(frozen=True)
+class StoredImages:
+    """What `write_images` wrote.
+
+    images: their number. side: in px. shards: their number. rewritten: how many of the shards.
+    """
+
+    images: int
+    side: int
+    shards: int
+    rewritten: int
+
+
 def write_images(
     path: Path,
-    manifest: Manifest,
+    manifest: Path,
     read: Callable[[str], bytes],
     max_side: int,
     fit: Fit,
     max_pixels: int,
     reads_at_once: int | None = None,
-) -> int:
-    """Writes the manifest's images in its order; returns their side in px.
+) -> StoredImages:
+    """Writes the images of a manifest, shard by shard, each in the order of its entries.
 
-    Memory doesn't grow with the number of images.
-    read, reads_at_once: as those of `datasets.Dataset`. max_side: in px. fit: crop the center
-    square or stretch the image. max_pixels: limit on an image's pixels.
+    A shard that would be the same stays as it is. Memory grows with the images of a shard only by
+    their entries.
+    manifest: the path that `save_manifest` wrote to. read, reads_at_once: as those of
+    `datasets.Dataset`. max_side: in px. fit: crop the center square or stretch the image.
+    max_pixels: limit on an image's pixels.
 
     Raises:
         UserError: an image has changed since the manifest was made.
     """
-    entries = manifest.entries
-    side = stored_side(entries, max_side)
+    manifests = find_shards(manifest)
+    shape = _common_shape(manifests, max_side, fit)
 
     def load_square(entry: Entry) -> np.ndarray:
         try:
@@ -54,8 +78,75 @@ def write_images(
             raise UserError(f"{entry.id}: {error}, since `prepare` ran; run it again") from None
         if pixels.shape[:2] != (entry.height, entry.width):
             raise UserError(f"{entry.id} has changed since `prepare` ran; run it again")
-        return to_square(pixels, side, fit)
+        return to_square(pixels, shape.side, fit)
 
+    remove_other_shards(path, len(manifests))
+    images = rewritten = 0
+    for number, file in enumerate(manifests):
+        own, stored = load_manifest(file), shard_path(path, number, len(manifests))
+        images += len(own.entries)
+        source = sha256(f"{shape}".encode() + file.read_bytes()).hexdigest()
+        if not _is_current(stored, source, own.entries, load_square):
+            _write_shard(stored, own, shape, load_square, source, reads_at_once)
+            rewritten += 1
+    return StoredImages(images, shape.side, len(manifests), rewritten)
+
+
+@dataclass(frozen=True)
+class _Shape:
+    """What the shards have in common: side in px, most boxes of an image, splits of the dataset."""
+
+    side: int
+    fit: Fit
+    boxes: int
+    splits: tuple[Split, ...]
+
+
+def _common_shape(manifests: list[Path], max_side: int, fit: Fit) -> _Shape:
+    short_side, boxes, splits = 0, 1, set()
+    for file in manifests:
+        for entry in load_manifest(file).entries:
+            short_side = max(short_side, min(entry.width, entry.height))
+            boxes = max(boxes, len(entry.boxes))
+            splits.add(entry.split)
+    side = min(max_side, short_side)  # enlarging adds no detail
+    return _Shape(side, fit, boxes, tuple(split for split in SPLITS if split in splits))
+
+
+def _is_current(
+    path: Path, source: str, entries: list[Entry], load_square: Callable[[Entry], np.ndarray]
+) -> bool:
+    """Returns whether the shard at `path` was made from `source`, and its pixels are undamaged.
+
+    One image is resized again, because the code may have changed.
+    """
+    if not path.is_file():
+        return False
+    try:
+        with open_hdf5(path) as file:
+            if read_json(file, "source") != source:
+                return False
+            pixels, digests = get_dataset(file, "pixels"), get_dataset(file, "digest")[:]
+            if pixel_digest(load_square(entries[0])) != digests[0].tobytes():
+                return False
+            return all(
+                pixel_digest(image) == digests[start + row].tobytes()
+                for start in range(0, len(entries), BLOCK)
+                for row, image in enumerate(pixels[start : start + BLOCK])
+            )
+    except UserError:  # it is no such file, or damaged
+        return False
+
+
+def _write_shard(
+    path: Path,
+    manifest: Manifest,
+    shape: _Shape,
+    load_square: Callable[[Entry], np.ndarray],
+    source: str,
+    reads_at_once: int | None,
+) -> None:
+    entries, side = manifest.entries, shape.side
     with create_hdf5(path) as file:
         pixels = file.create_dataset("pixels", (len(entries), side, side, 3), np.uint8)
         digests = np.empty((len(entries), 32), np.uint8)
@@ -72,17 +163,13 @@ def write_images(
         file.create_dataset("size", data=sizes.reshape(-1, 2))
         width = max(map(len, SPLITS))
         file.create_dataset("split", data=np.array([e.split for e in entries], f"S{width}"))
-        file.create_dataset("box", data=_stored_boxes(entries, side, fit))
+        file.create_dataset("box", data=_padded_boxes(entries, shape))
         labels = [UNLABELED if entry.label is None else entry.label for entry in entries]
         write_examples(
             file, Examples([e.id for e in entries], np.array(labels, np.int64), manifest.classes)
         )
-    return side
-
-
-def stored_side(entries: list[Entry], max_side: int) -> int:
-    """Returns `max_side`, or the largest short side if that is less: enlarging adds no detail."""
-    return min(max_side, max(min(entry.width, entry.height) for entry in entries))
+        write_json(file, "splits", shape.splits)
+        write_json(file, "source", source)
 
 
 def to_square(pixels: np.ndarray, side: int, fit: Fit) -> np.ndarray:
@@ -119,11 +206,11 @@ def stored_boxes(entry: Entry, side: int, fit: Fit) -> np.ndarray:
     return boxes[(boxes[:, 0] < boxes[:, 2]) & (boxes[:, 1] < boxes[:, 3])]
 
 
-def _stored_boxes(entries: list[Entry], side: int, fit: Fit) -> np.ndarray:
-    """Returns the boxes of all entries: [N, K, 4] float32, at least one column, NaN for none."""
-    boxes = [stored_boxes(entry, side, fit) for entry in entries]
-    padded = np.full((len(boxes), max(1, *map(len, boxes)), 4), np.nan, np.float32)
-    for row, own in zip(padded, boxes, strict=True):
+def _padded_boxes(entries: list[Entry], shape: _Shape) -> np.ndarray:
+    """Returns the boxes of all entries: [N, K, 4] float32, NaN for none."""
+    padded = np.full((len(entries), shape.boxes, 4), np.nan, np.float32)
+    for row, entry in zip(padded, entries, strict=True):
+        own = stored_boxes(entry, shape.side, shape.fit)
         row[: len(own)] = own
     return padded
 

@@ -11,8 +11,9 @@ from filelock import FileLock, Timeout
 
 from headstart.core.cache_folders import QUANTIZED, ROWS, TRAINING, cache_name
 from headstart.core.hdf5_files import get_dataset, open_hdf5, read_json
-from headstart.extraction.feature_cache import file_digest
+from headstart.extraction.cache_parts import is_intact, remove_part
 from headstart.store.features import split_provenance
+from headstart.store.shards import find_shards
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,8 @@ def list_caches(root: Path, features_folder: Path, backbones: list[str]) -> list
 
     features_folder: contains a folder for each of `backbones` that was extracted.
     """
-    features_files = [path for b in backbones for path in (features_folder / b).glob("*.h5")]
+    stored = [path for b in backbones for path in (features_folder / b).glob("*.h5")]
+    features_files = [file for path in stored for file in find_shards(path)]
     provenances = [provenance for path in features_files for provenance in _provenances(path)]
     needed = {root / ROWS / cache_name(*provenance) for provenance in provenances}
     quantized = {provenance.get("quantized") for provenance, _ in provenances}
@@ -67,10 +69,13 @@ def verify_cache(cache: CacheFolder) -> tuple[int, int] | None:
     with _hold_locks(cache.path) as held:
         if not held:
             return None
-        parts = list(cache.path.glob("*.npy"))
-        damaged = [part for part in parts if file_digest(part) != part.stem]
+        parts = list(cache.path.rglob("*.npy"))
+        damaged = [part for part in parts if not is_intact(part)]
         for part in damaged:
-            part.unlink()
+            remove_part(part)
+        for index in set(cache.path.rglob("*.keys")):
+            if not index.with_suffix(".npy").exists():
+                index.unlink()
     return len(parts), len(damaged)
 
 
@@ -79,7 +84,7 @@ def _hold_locks(folder: Path) -> Iterator[bool]:
     """Holds all locks of a cache; yields False if a running stage holds one of them."""
     with ExitStack() as locks:
         try:
-            for path in folder.glob("lock*"):
+            for path in folder.rglob("lock*"):
                 locks.enter_context(FileLock(path).acquire(timeout=0))
         except Timeout:
             yield False

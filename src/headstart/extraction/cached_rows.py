@@ -8,22 +8,24 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from headstart.extraction.extraction_stats import ExtractionStats
-from headstart.extraction.pipeline import Pixels, fill_cache, open_caches, row_provenances
-from headstart.extraction.row_caches import RowCaches
+from headstart.extraction.row_caches import CacheFolders, RowCaches, row_provenances
 from headstart.extraction.row_extractor import RowExtractor
+from headstart.extraction.row_filling import Pixels, check_cache, fill_cache
 from headstart.extraction.view_plan import SplitRequest
 
 
 class CachedRows:
     """A function from images to rows of `dtype`, which computes what the cache lacks.
 
-    provenances: as `row_provenances` returns them. stats: what the last call computed.
+    provenances: as `row_provenances` returns them. stats: what the last call computed. writer: as
+    in `FeatureCache`, where several processes compute at the same time.
     """
 
     def __init__(self, extractor: RowExtractor, dtype: str) -> None:
         self.extractor, self.dtype = extractor, dtype
         self.provenances = row_provenances(extractor)
         self.stats = ExtractionStats()
+        self.writer = 0
         self._cache: RowCaches | None = None
 
     @property
@@ -40,10 +42,11 @@ class CachedRows:
             UserError: as `fill_cache`, or the cache can't be written to.
         """
         with self._open(root) as cache:
-            self.stats = fill_cache(
-                cache, self.extractor.runtime, pixels, [request], self.extractor.name
-            )
-            keys = request.rows(0, len(request.positions))[1]  # [N, V]
+            self.stats = ExtractionStats()
+            runtime, name = self.extractor.runtime, self.extractor.name
+            check_cache(cache, runtime, pixels, [request], self.stats)
+            fill_cache(cache, runtime, pixels, [request], name, counts=self.stats)
+            keys = request.keys  # [N, V]
             return cache.get(keys.ravel()).reshape(*keys.shape, self.width)
 
     @contextmanager
@@ -52,11 +55,12 @@ class CachedRows:
         if root is None:
             with (
                 TemporaryDirectory(prefix="headstart-") as folder,
-                open_caches(self.extractor, Path(folder), self.dtype) as cache,
+                CacheFolders.of(self.extractor, Path(folder), self.dtype).open() as cache,
             ):
                 yield cache
             return
-        with open_caches(self.extractor, root, self.dtype, earlier=self._cache) as cache:
+        folders = CacheFolders.of(self.extractor, root, self.dtype)
+        with folders.open(writer=self.writer, earlier=self._cache) as cache:
             self._cache = cache
             try:
                 yield cache

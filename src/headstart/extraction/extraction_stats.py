@@ -1,9 +1,9 @@
 """Statistics of an extraction: numbers of rows, and the time of each step."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 STEPS = ("reading", "cropping", "computing", "writing")
 
@@ -49,3 +49,12 @@ class ExtractionStats:
         start = time.perf_counter()
         yield
         setattr(self, step, getattr(self, step) + time.perf_counter() - start)
+
+
+def merge_stats(shares: Sequence[ExtractionStats]) -> ExtractionStats:
+    """Returns the sums of the numbers of several shares; of the network's rates, the highest."""
+    merged = ExtractionStats(
+        **{f.name: sum(getattr(s, f.name) for s in shares) for f in fields(ExtractionStats)}
+    )
+    merged.network_rate = max(stats.network_rate for stats in shares)
+    return merged

@@ -1,25 +1,32 @@
 """The feature cache: computed rows on disk, by keys derived from their inputs.
 
-A cache is a folder of parts. A part is one .npy file of (key, row) records, named after the digest
-of its bytes, written under a temporary name, synced and renamed. So a part is complete or absent,
-any number of processes may add parts at the same time, and a damaged part is detected and dropped.
+A cache is a folder of parts (`cache_parts`), to which any number of processes may add at the same
+time. Where the dataset consists of several shards, each of them has a folder of its own below the
+cache's, so that a process holds the index of the shards alone that it works on.
 """
 
-import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from hashlib import blake2b
-from io import BytesIO
 from pathlib import Path
-from uuid import uuid4
 
 import numpy as np
 from filelock import FileLock, Timeout
 
 from headstart.core.cache_folders import ensure_dir
 from headstart.core.errors import UserError
-
-KEY_BYTES = 16
+from headstart.extraction.cache_parts import (
+    KEY_BYTES,
+    KEY_TYPE,
+    find_parts,
+    is_sound,
+    read_keys,
+    read_rows,
+    record_type,
+    remove_part,
+    write_part,
+)
 
 
 def row_key(image_digest: bytes, view_name: str) -> bytes:
@@ -28,7 +35,7 @@ def row_key(image_digest: bytes, view_name: str) -> bytes:
 
 
 def writer_lock(folder: Path, writer: int) -> FileLock:
-    """Returns the lock that a process holds while it writes parts to a cache as `writer`.
+    """Returns the lock that a process holds while it writes parts to a folder as `writer`.
 
     A process may hold it several times: two backbones of a concatenation may share a layer's cache.
     """
@@ -49,19 +56,45 @@ def remove_temporary_parts(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-class FeatureCache:
-    """The cached rows of one backbone with one preprocessing.
+@dataclass
+class OtherParts:
+    """The parts of a cache in the folders of all shards, as they were at one time.
 
-    folder: of the parts; created when the first part is written. width, dtype: of a row. writer:
-    process rank, used in the names of temporary files. dropped: number of unreadable or foreign
-    parts that were removed.
+    Those of other shards hold the rows of images that were renamed, and of all images after a
+    change of the number of shards. verified: those whose digest was found to be right.
     """
 
-    def __init__(self, folder: Path, width: int, dtype: str, writer: int = 0) -> None:
+    parts: Sequence[Path] = ()
+    verified: set[Path] = field(default_factory=set)
+
+    @classmethod
+    def find(cls, cache: Path) -> "OtherParts":
+        """Finds the parts in the folder `cache` and in those of its shards."""
+        folders = [cache, *sorted(path for path in cache.glob("*-of-*") if path.is_dir())]
+        return cls([part for folder in folders for part in find_parts(folder)])
+
+
+class FeatureCache:
+    """The cached rows of one backbone with one preprocessing, or a shard of them.
+
+    folder: of the parts; created when the first part is written. width, dtype: of a row. writer:
+    a number that no other process writes to the folder with, used in the names of temporary files.
+    others: where `borrow` looks. dropped: number of damaged or foreign parts that were removed.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        width: int,
+        dtype: str,
+        writer: int = 0,
+        others: OtherParts | None = None,
+    ) -> None:
         self.folder = folder
         self.writer = writer
         self.dtype = dtype
-        self.record = np.dtype([("key", f"S{KEY_BYTES}"), ("row", dtype, (width,))])
+        self.record = record_type(width, dtype)
+        self.others = others or OtherParts()
         self.dropped = 0
         self._forget()
         self.refresh()
@@ -71,24 +104,51 @@ class FeatureCache:
         return len(self._keys)
 
     def has(self, keys: np.ndarray) -> np.ndarray:
-        """Returns which of keys [N] S16 are cached: [N] bool."""
+        """Returns which of keys [N] S16 are cached, according to the indices: [N] bool."""
         return self._keys[self._positions(keys)] == keys if len(self) else np.zeros(len(keys), bool)
+
+    def borrow(self, keys: np.ndarray) -> None:
+        """Adds those of keys [N] S16 that are cached in other shards' folders to the index."""
+        wanted = np.unique(keys[~self.has(keys)]) if self.others.parts else keys[:0]
+        if not len(wanted):
+            return
+        for part in self.others.parts:
+            if part in self._known:
+                continue
+            held = self._keys_of(part)
+            position = np.searchsorted(wanted, held).clip(max=len(wanted) - 1)
+            (rows,) = (wanted[position] == held).nonzero()
+            if len(rows):
+                self._unindexed.append((part, held[rows], rows))
+
+    def verify(self, keys: np.ndarray) -> None:
+        """Reads the parts with rows of keys [N] S16 that weren't read yet; drops the damaged ones.
+
+        Afterwards `has` tells which rows can be had.
+        """
+        cached = self.has(keys)
+        for number in np.unique(self._part_of[self._positions(keys)[cached]]):
+            if not self._is_verified(self._parts[number]):
+                self._drop(number)
 
     def get(self, keys: np.ndarray) -> np.ndarray:
         """Returns the rows [N, width] of keys [N] S16, all of which must be cached.
 
         Raises:
-            UserError: a part has been removed since the cache was opened.
+            UserError: a part has been damaged or removed since the cache was opened.
         """
         assert self.has(keys).all()
         position = self._positions(keys)
         parts, rows = self._part_of[position], self._row_of[position]
         values = np.empty((len(keys), *self.record["row"].shape), self.record["row"].base)
-        for part in np.unique(parts):
-            in_part = parts == part
+        for number in np.unique(parts):
+            in_part, part = parts == number, self._parts[number]
+            if not self._is_verified(part):
+                self._drop(number)
+                raise self._removed()
             try:
-                values[in_part] = np.load(self._parts[part], mmap_mode="r")["row"][rows[in_part]]
-            except FileNotFoundError:
+                values[in_part] = read_rows(part, rows[in_part])
+            except (FileNotFoundError, ValueError):  # ValueError: it was cut short
                 raise self._removed() from None
         return values
 
@@ -96,96 +156,99 @@ class FeatureCache:
         """Writes keys [N] S16 and rows [N, width] as a new part, complete on disk on return.
 
         Raises:
-            UserError: the disk is full or the folder can't be written to; earlier parts are kept.
+            UserError: as `write_part`.
         """
-        part = np.empty(len(keys), self.record)
-        part["key"], part["row"] = keys, rows
-        buffer = BytesIO()
-        np.save(buffer, part, allow_pickle=False)
-        content = buffer.getbuffer()
-        path = self.folder / f"{blake2b(content, digest_size=16).hexdigest()}.npy"
-        # Processes on several hosts may share the folder, and their process ids.
-        unfinished = self.folder / f".{self.writer}.{uuid4().hex}.tmp"
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with unfinished.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            unfinished.replace(path)
-        except OSError as error:
-            with suppress(OSError):
-                unfinished.unlink()
-            raise UserError(
-                f"can't write to the cache {self.folder} ({error.strerror}); what is cached stays; "
-                f"make room or set HEADSTART_CACHE to another folder, and run again to go on"
-            ) from None
+        records = np.empty(len(keys), self.record)
+        records["key"], records["row"] = keys, rows
+        part = write_part(self.folder, self.writer, records)
+        self._known.add(part)
+        self._verified.add(part)
         # The keys are sorted at the next lookup: a run adds many parts before it.
-        self._unindexed.append(path)
+        self._unindexed.append((part, records["key"].copy(), np.arange(len(keys))))
 
     def clear(self) -> None:
-        """Removes all rows from the disk and the index."""
-        for part in (*self._parts, *self._unindexed):
-            part.unlink(missing_ok=True)
+        """Removes all rows from the disk and the index, other shards' too."""
+        for part in (*self._known, *self.others.parts):
+            remove_part(part)
+        self.others.parts = ()
         self._forget()
 
     def refresh(self) -> None:
         """Adds the parts that other processes have written since the last call."""
-        known = {*self._parts, *self._unindexed}
-        paths = (path for path in self.folder.glob("*.npy") if path.is_file())
-        new = sorted(path for path in paths if path not in known)
-        self._unindexed += [path for path in new if self._is_sound(path)]
+        for part in find_parts(self.folder):
+            if part not in self._known:
+                keys = self._keys_of(part)
+                if len(keys):
+                    self._known.add(part)
+                    self._unindexed.append((part, keys, np.arange(len(keys))))
 
     def _forget(self) -> None:
+        self._known: set[Path] = set()  # the folder's own parts
+        self._verified: set[Path] = set()  # of these
         self._parts: list[Path] = []
-        self._unindexed: list[Path] = []
-        self._keys = np.empty(0, f"S{KEY_BYTES}")  # sorted
+        self._unindexed: list[tuple[Path, np.ndarray, np.ndarray]] = []  # part, keys, their rows
+        self._keys = np.empty(0, KEY_TYPE)  # sorted
         self._part_of = np.empty(0, np.int32)
-        self._row_of = np.empty(0, np.int64)
+        self._row_of = np.empty(0, np.int32)
 
-    def _is_sound(self, path: Path) -> bool:
-        try:
-            if file_digest(path) == path.stem and np.load(path, mmap_mode="r").dtype == self.record:
-                return True
-        except FileNotFoundError:
-            return False
-        path.unlink(missing_ok=True)
-        self.dropped += 1
-        return False
+    def _keys_of(self, part: Path) -> np.ndarray:
+        """Returns the keys of a part, none if it is damaged; then it is removed."""
+        keys = read_keys(part, self.record, self.writer)
+        if keys is not None:
+            return keys
+        if part.exists():
+            self._remove(part)
+        return np.empty(0, KEY_TYPE)
+
+    def _is_verified(self, part: Path) -> bool:
+        """Returns whether a part is sound, reading it at the first call alone."""
+        verified = self._verified if part in self._known else self.others.verified
+        if part not in verified and is_sound(part, self.record):
+            verified.add(part)
+        return part in verified
 
     def _removed(self) -> UserError:
         return UserError(
-            f"parts of the cache {self.folder} were removed while they were in use; run again "
-            f"to compute the removed rows again"
+            f"parts of the cache {self.folder} were removed or damaged while they were in use; run "
+            f"again to compute their rows again"
         )
+
+    def _remove(self, part: Path) -> None:
+        remove_part(part)
+        self.dropped += 1
+
+    def _drop(self, number: int) -> None:
+        """Removes the part of that number from the disk and the index."""
+        self._remove(self._parts[number])
+        self._known.discard(self._parts[number])
+        kept = self._part_of != number
+        self._keys, self._part_of = self._keys[kept], self._part_of[kept]
+        self._row_of = self._row_of[kept]
 
     def _index(self) -> None:
         """Merges the keys of new parts into the sorted keys."""
         if not self._unindexed:
             return
-        try:
-            added = [np.load(path, mmap_mode="r")["key"] for path in self._unindexed]
-        except FileNotFoundError:
-            raise self._removed() from None
         first = len(self._parts)
-        self._parts += self._unindexed
-        self._unindexed = []
-        keys = np.concatenate([self._keys, *added])
-        part_of = np.concatenate(
-            [self._part_of, *(np.full(len(k), first + i, np.int32) for i, k in enumerate(added))]
+        added, self._unindexed = self._unindexed, []
+        self._parts += [part for part, _, _ in added]
+        keys = np.concatenate([self._keys, *(keys for _, keys, _ in added)])
+        part_of = np.repeat(
+            np.arange(first, len(self._parts), dtype=np.int32), [len(keys) for _, keys, _ in added]
         )
-        row_of = np.concatenate([self._row_of, *(np.arange(len(k)) for k in added)])
+        part_of = np.concatenate([self._part_of, part_of])
+        row_of = np.concatenate([self._row_of, *(rows for _, _, rows in added)], dtype=np.int32)
         self._keys, order = np.unique(keys, return_index=True)
         self._part_of, self._row_of = part_of[order], row_of[order]
 
     def _positions(self, keys: np.ndarray) -> np.ndarray:
         self._index()
-        return np.searchsorted(self._keys, keys).clip(max=max(len(self) - 1, 0))
+        return np.searchsorted(self._keys, keys).clip(max=max(len(self._keys) - 1, 0))
 
 
 @contextmanager
 def reserve_cache(folder: Path, writer: int = 0) -> Iterator[None]:
-    """Lets this process alone write to the cache in `folder` as `writer`.
+    """Lets this process alone write to the parts in `folder` as `writer`.
 
     The folder is made where there is none, and what killed processes left unfinished is removed.
     Waits while another process writes as `writer`: both would compute what both lack.
@@ -197,17 +260,3 @@ def reserve_cache(folder: Path, writer: int = 0) -> Iterator[None]:
     remove_temporary_parts(folder)
     with writer_lock(folder, writer):
         yield
-
-
-def file_digest(path: Path) -> str:
-    """The digest of a part's bytes, which is its name without `.npy`."""
-    with path.open("rb") as file:
-        digest = blake2b(digest_size=16)
-        for block in _blocks(file.fileno()):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def _blocks(descriptor: int, size: int = 1 << 22) -> Iterator[bytes]:
-    while block := os.read(descriptor, size):
-        yield block

@@ -19,15 +19,11 @@ from headstart.backbones.network_splitting import SplitNetwork, split_untrained
 from headstart.core.cache_folders import cache_root
 from headstart.core.errors import UserError
 from headstart.core.weight_digests import update_digest
-from headstart.extraction.pipeline import (
-    await_other_processes,
-    fill_cache,
-    open_caches,
-    row_provenances,
-)
-from headstart.extraction.process_shards import Shard
-from headstart.extraction.row_caches import RowCaches
+from headstart.extraction.extraction_stats import ExtractionStats
+from headstart.extraction.row_caches import CacheFolders, RowCaches, row_provenances
 from headstart.extraction.row_extractor import RowExtractor
+from headstart.extraction.row_filling import await_other_processes, check_cache, fill_cache
+from headstart.extraction.shares import Share
 from headstart.extraction.view_plan import ViewPlan, requests_by_split
 from headstart.runtime.runtimes import start_runtime
 from headstart.store.images import Images
@@ -132,14 +128,16 @@ def cache_activations(
     runtime = start_runtime(trunk, finetune.device, extract.batch_size, precision)
     extractor = RowExtractor(label, runtime, trunk.provenance)
     requests = requests_by_split(images, ViewPlan(False, finetune.augmented_views))
-    share = Shard.from_environment()
-    with open_caches(extractor, cache_root(), extract.dtype, share.rank) as cache:
-        stats = fill_cache(cache, runtime, images.pixels, list(requests.values()), label, share)
-        await_other_processes(cache, list(requests.values()))
+    wanted, share, stats = list(requests.values()), Share.from_torchrun(), ExtractionStats()
+    folders = CacheFolders.of(extractor, cache_root(), extract.dtype)
+    with folders.open(writer=share.rank) as cache:
+        check_cache(cache, runtime, images.pixels, wanted, stats, share)
+        fill_cache(cache, runtime, images.pixels, wanted, label, share, stats)
+        await_other_processes(cache, wanted)
     if share.rank == 0:
         tqdm.write(f"{label}: {stats}")
     keys = np.empty((len(images), 1 + finetune.augmented_views), cache.key_dtype)
     for request in requests.values():
-        keys[request.positions] = request.rows(0, len(request.positions))[1]
+        keys[request.positions] = request.keys
     [provenance] = row_provenances(extractor)
     return TrunkActivations(cache, keys, split.shape, provenance)

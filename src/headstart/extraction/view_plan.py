@@ -1,17 +1,19 @@
 """Plans the rows to extract: every image of every split, with the views of its split."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
+from headstart.extraction.cache_parts import KEY_TYPE
 from headstart.extraction.feature_cache import row_key
-from headstart.store.examples import SPLITS, Split
+from headstart.store.examples import Split
 from headstart.store.images import Images
 from headstart.store.views import TEN_CROP, WHOLE, View, random_view
 
 BLOCK = 256
-"""Number of images whose pixels are read, or whose rows are assembled, at a time."""
+"""Number of images whose pixels are read at a time."""
 
 
 @dataclass(frozen=True)
@@ -51,14 +53,25 @@ class SplitRequest:
     digests: np.ndarray
     views: Callable[[bytes], tuple[View, ...]]
 
-    def rows(self, start: int, stop: int) -> tuple[list[tuple[View, ...]], np.ndarray]:
-        """Returns the views [n][V] and the row keys [n, V] S16 of the images from start to stop."""
-        digests = [digest.tobytes() for digest in self.digests[start:stop]]
-        views = [self.views(digest) for digest in digests]
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    @cached_property
+    def keys(self) -> np.ndarray:
+        """The keys of all rows: [N, V] S16."""
+        return self.keys_of(0, len(self))
+
+    def keys_of(self, start: int, stop: int) -> np.ndarray:
+        """Returns the keys of the rows of the images from start to stop: [n, V] S16."""
         keys = [
-            [row_key(d, view.name) for view in vs] for d, vs in zip(digests, views, strict=True)
+            [row_key(digest, view.name) for view in self.views(digest)]
+            for digest in map(np.ndarray.tobytes, self.digests[start:stop])
         ]
-        return views, np.array(keys, f"S{len(keys[0][0])}")
+        return np.array(keys, KEY_TYPE).reshape(len(keys), -1 if keys else 0)
+
+    def views_of(self, row: int) -> tuple[View, ...]:
+        """Returns the views of the image in that row."""
+        return self.views(self.digests[row].tobytes())
 
     def blocks(self) -> Iterator[tuple[int, int]]:
         """Yields the start and stop of each block of at most BLOCK images."""
@@ -67,12 +80,16 @@ class SplitRequest:
 
 
 def requests_by_split(images: Images, plan: ViewPlan) -> dict[Split, SplitRequest]:
-    """Returns the rows of every split that has images."""
+    """Returns the rows of every split that the dataset has."""
     return {
-        split: SplitRequest(rows, images.digests[rows], plan.views(split))
-        for split in SPLITS
-        if len(rows := images.rows(split))
+        split: SplitRequest(rows := images.rows(split), images.digests[rows], plan.views(split))
+        for split in images.existing_splits
     }
+
+
+def all_keys(requests: Iterable[SplitRequest]) -> np.ndarray:
+    """Returns the keys of all rows of `requests`: [M] S16."""
+    return np.concatenate([request.keys.ravel() for request in requests])
 
 
 class WorkQueue:

@@ -16,8 +16,8 @@ from headstart.core.errors import UserError, first_line
 from headstart.evaluation.ensembles import align_members, average_members
 from headstart.evaluation.run_results import protocol_probabilities
 from headstart.extraction.cached_rows import CachedRows
-from headstart.extraction.pipeline import Pixels
 from headstart.extraction.row_extractor import RowExtractor
+from headstart.extraction.row_filling import Pixels
 from headstart.extraction.view_plan import SplitRequest, ViewPlan
 from headstart.heads.familiarity import Familiarity, load_familiarity
 from headstart.heads.fitted_head import FittedHead, load_head

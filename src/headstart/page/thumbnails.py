@@ -8,6 +8,7 @@ import h5py
 from PIL import Image
 
 from headstart.core.thread_map import thread_map
+from headstart.store.shards import ShardedRows
 
 SHEET_SIDE = 2048
 """The greatest width and height of a sheet in px: a browser decodes it, 16 MB, when it is seen."""
@@ -57,7 +58,7 @@ def lay_out_sheets(first: int, count: int, side: int) -> list[Sheet]:
 
 
 def encode_sheets(
-    pixels: h5py.Dataset, rows: Sequence[int], sheets: Sequence[Sheet]
+    pixels: h5py.Dataset | ShardedRows, rows: Sequence[int], sheets: Sequence[Sheet]
 ) -> Iterator[bytes]:
     """Yields each sheet as JPEG.
 

@@ -3,12 +3,14 @@
 Every file carries its own examples, so that none needs another file to be read.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 import h5py
 import numpy as np
 
+from headstart.core.errors import UserError
 from headstart.core.hdf5_files import get_dataset, read_json, write_json
 
 UNLABELED = -1
@@ -67,6 +69,19 @@ def read_examples(file: h5py.File) -> Examples:
         labels=get_dataset(file, "label")[:],
         classes=[ClassLabel(*pair) for pair in read_json(file, "classes")],
     )
+
+
+def join_examples(shards: Sequence[Examples]) -> Examples:
+    """Returns the examples of several shards, one after another.
+
+    Raises:
+        UserError: they have other classes, so they are of several datasets.
+    """
+    classes = shards[0].classes
+    if any(shard.classes != classes for shard in shards):
+        raise UserError("the shards have different classes; run `dvc repro` to make them again")
+    ids = [id_ for shard in shards for id_ in shard.ids]
+    return Examples(ids, np.concatenate([shard.labels for shard in shards]), classes)
 
 
 Split = Literal["train", "tune", "val", "test"]

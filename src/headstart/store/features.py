@@ -9,11 +9,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
-import h5py
 import numpy as np
 
-from headstart.core.hdf5_files import get_dataset, open_hdf5, read_json
-from headstart.store.examples import Examples, read_examples
+from headstart.core.errors import UserError
+from headstart.core.hdf5_files import open_hdf5, read_json
+from headstart.store.examples import Examples, join_examples, read_examples
+from headstart.store.shards import ShardedRows, find_shards, open_rows
 
 
 @dataclass(frozen=True)
@@ -37,14 +38,14 @@ class Features:
 
 @dataclass(frozen=True)
 class FeaturesOnDisk:
-    """A substitute for `Features.values` that reads slices of rows from the file on demand.
+    """A substitute for `Features.values` that reads slices of rows from the files on demand.
 
     Supports `values[start:stop]`, `shape` and `dtype`.
     stored: [N, V, D]. views: number of views used, from the first. memory_limit: bytes of features
     that may be held at a time. rows: [M] positions of the images used, ascending; None for all.
     """
 
-    stored: h5py.Dataset
+    stored: ShardedRows
     views: int
     memory_limit: int
     rows: np.ndarray | None = None
@@ -66,21 +67,29 @@ class FeaturesOnDisk:
 def open_features(path: Path, memory_limit: int | None = None) -> Iterator[Features]:
     """Opens the features at `path`; their values are `FeaturesOnDisk` beyond `memory_limit` bytes.
 
+    Of several shards the rows come one after another, in the order of the shards' numbers.
+
     Raises:
-        UserError: the file is missing or was not written by `extract`.
+        UserError: a file is missing, was not written by `extract`, or doesn't fit the others.
     """
-    with open_hdf5(path) as file:
-        stored = get_dataset(file, "features")
+    examples, described = [], None
+    for shard in find_shards(path):
+        with open_hdf5(shard) as file:
+            own = read_json(file, "views"), read_json(file, "provenance")
+            if described not in (None, own):
+                raise UserError(
+                    f"{shard} was extracted differently from the others; run `dvc repro`"
+                )
+            described = own
+            examples.append(read_examples(file))
+    assert described is not None
+    views, provenance = described
+    with open_rows(path, "features") as stored:
         if memory_limit is None or stored.nbytes <= memory_limit:
             values = stored[:]
         else:
             values = FeaturesOnDisk(stored, stored.shape[1], memory_limit)
-        yield Features(
-            values=cast(np.ndarray, values),
-            views=read_json(file, "views"),
-            examples=read_examples(file),
-            provenance=read_json(file, "provenance"),
-        )
+        yield Features(cast(np.ndarray, values), views, join_examples(examples), provenance)
 
 
 def load_features(path: Path) -> Features:

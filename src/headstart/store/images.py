@@ -8,24 +8,27 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from headstart.core.hdf5_files import get_dataset, open_hdf5
-from headstart.store.examples import Examples, Split, read_examples
+from headstart.core.hdf5_files import get_dataset, open_hdf5, read_json
+from headstart.store.examples import SPLITS, Examples, Split, join_examples, read_examples
+from headstart.store.shards import ShardedRows, find_shards, open_rows
 
 
 @dataclass(frozen=True)
 class Images:
-    """An open images.h5.
+    """An open images.h5, or one of its shards.
 
     pixels: [N, S, S, 3] uint8, read from disk when sliced. digests: [N, 32] uint8, SHA-256 of each
     image's pixels. splits: [N] names. boxes: [N, K, 4] float32, the left, upper, right and lower
-    edges of each image's boxes in stored px, NaN behind its last one.
+    edges of each image's boxes in stored px, NaN behind its last one. dataset_splits: the splits
+    that the dataset has, of which a shard may lack some; None if they are those of `splits`.
     """
 
-    pixels: h5py.Dataset
+    pixels: ShardedRows | h5py.Dataset
     digests: np.ndarray
     splits: np.ndarray
     boxes: np.ndarray
     examples: Examples
+    dataset_splits: list[Split] | None = None
 
     def __len__(self) -> int:
         return len(self.examples)
@@ -34,22 +37,36 @@ class Images:
         """Returns the positions of a split's images: [M] int64, ascending."""
         return np.flatnonzero(self.splits == split)
 
+    @property
+    def existing_splits(self) -> list[Split]:
+        """The splits that the dataset has, in the order of `SPLITS`."""
+        return [s for s in SPLITS if s in (self.dataset_splits or self.splits)]
+
 
 @contextmanager
 def open_images(path: Path) -> Iterator[Images]:
-    """Opens the images at `path` until the `with` block ends.
+    """Opens the images at `path`, of all shards or of the one that it is, until the block ends.
 
     Raises:
         UserError: the file is missing or was not written by `resize`.
     """
-    with open_hdf5(path) as file:
-        examples = read_examples(file)
+    examples, digests, splits, boxes, dataset_splits = [], [], [], [], None
+    with open_rows(path, "pixels") as pixels:
+        for shard in find_shards(path):
+            with open_hdf5(shard) as file:
+                examples.append(read_examples(file))
+                digests.append(get_dataset(file, "digest")[:])
+                splits.append(get_dataset(file, "split")[:].astype(str))
+                boxes.append(get_dataset(file, "box")[:].reshape(len(examples[-1]), -1, 4))
+                if "splits" in file:
+                    dataset_splits = read_json(file, "splits")
         yield Images(
-            pixels=get_dataset(file, "pixels"),
-            digests=get_dataset(file, "digest")[:],
-            splits=get_dataset(file, "split")[:].astype(str),
-            boxes=get_dataset(file, "box")[:].reshape(len(examples), -1, 4),
-            examples=examples,
+            pixels=pixels,
+            digests=np.concatenate(digests),
+            splits=np.concatenate(splits),
+            boxes=np.concatenate(boxes),
+            examples=join_examples(examples),
+            dataset_splits=dataset_splits,
         )
 
 
@@ -59,5 +76,5 @@ def load_file_sizes(path: Path) -> np.ndarray:
     Raises:
         UserError: see `open_images`.
     """
-    with open_hdf5(path) as file:
-        return get_dataset(file, "size")[:]
+    with open_rows(path, "size") as sizes:
+        return sizes[:]

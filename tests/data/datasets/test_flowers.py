@@ -137,7 +137,7 @@ def test_the_default_splits_are_stratified_and_divide_no_photographer():
     for label in range(5):
         for split, wanted in (("val", 40), ("tune", 12), ("train", 48)):
             assert abs(counts[split, label] - wanted) <= 1
-    assert len(set(prepared.contents)) == 500
+    assert len({entry.content for entry in prepared.manifest.entries}) == 500
 
 
 @pytest.mark.skipif(not SOURCE.exists(), reason=f"needs {SOURCE}")
