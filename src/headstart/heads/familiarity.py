@@ -86,7 +86,7 @@ def fit_familiarity(train: np.ndarray, tune: np.ndarray) -> Familiarity:
 def familiarity_of_features(train: Features, tune: Features) -> Familiarity:
     """Returns the familiarity by the whole views of features; of many images a sample counts."""
     sampled = (select_images(whole_view(f), sample_rows(len(f.examples))) for f in (train, tune))
-    return fit_familiarity(*(features.values[:, 0] for features in sampled))
+    return fit_familiarity(*(features.values[:][:, 0] for features in sampled))
 
 
 def sample_rows(count: int) -> np.ndarray:
