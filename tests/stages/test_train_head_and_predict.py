@@ -31,7 +31,8 @@ def test_from_features_to_predictions(
     cases.run_stage(monkeypatch, folder, "train_head", *TRAIN, "linear")
     said = capsys.readouterr().out
     assert re.fullmatch(r"random-linear: 60 train images, top-1 \d+\.\d% on 60 tune images\n", said)
-    assert [f.name for f in (folder / "model/random-linear").iterdir()] == ["head.safetensors"]
+    files = {file.name for file in (folder / "model/random-linear").iterdir()}
+    assert files == {"head.safetensors", "familiarity.safetensors"}
     curve = (folder / "results/training/random-linear.tsv").read_text().splitlines()
     columns = ["epoch", "train_loss", "train_top1", "tune_loss", "tune_top1", "phase", "tune_score"]
     assert curve[0].split("\t") == columns
@@ -94,7 +95,7 @@ def test_the_same_features_give_the_same_bytes(folder: Path, monkeypatch: pytest
     for _ in range(2):
         cases.run_stage(monkeypatch, folder, "train_head", *TRAIN, "linear")
         files = [*(folder / "model").rglob("*.*"), *(folder / "results").rglob("*.tsv")]
-        assert len(files) == 3
+        assert len(files) == 4
         made.append({f: f.read_bytes() for f in files})
     assert made[0] == made[1]
 
