@@ -63,6 +63,7 @@ def test_a_path_that_can_not_be_written_is_named(tmp_path: Path, name: str):
         WRITERS[name](path)
     folder = tmp_path / name
     folder.mkdir()
+    (folder / "notes.txt").write_text("of the user")
     with pytest.raises(UserError, match=rf"can't write {folder} \(Is a directory\)"):
         WRITERS[name](folder)
     assert {entry.name for entry in tmp_path.iterdir()} == {"file", name}

@@ -6,9 +6,8 @@ the path sees the shards as one, in the order of their numbers.
 """
 
 import re
-import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
@@ -65,13 +64,13 @@ def remove_other_shards(path: Path, count: int, alone: bool = True) -> None:
             unfinished.unlink(missing_ok=True)
     if path.is_file() and count != 1:
         path.unlink(missing_ok=True)
-    elif path.is_dir() and count < 2:
-        shutil.rmtree(path, ignore_errors=True)
     elif path.is_dir():
         wanted = {shard_path(path, number, count) for number in range(count)}
-        for file in set(path.glob("*")) - wanted:
-            if not file.name.startswith("."):
-                file.unlink(missing_ok=True)
+        for file in set(path.glob(f"[0-9]*-of-*{path.suffix}")) - wanted:
+            file.unlink(missing_ok=True)
+        if count < 2:
+            with suppress(OSError):  # other files than shards stay
+                path.rmdir()
 
 
 class ShardedRows:
