@@ -16,7 +16,7 @@ import torch
 from headstart import config
 from headstart.backbones.loading import load_backbone
 from headstart.core.hdf5_files import create_hdf5
-from headstart.heads.fitted_head import FittedHead, Standardization, load_head, save_head
+from headstart.heads.fitted_head import FittedHead, Standardization, save_head
 from headstart.heads.head_models import Affine
 from headstart.inference.network_runtime import NetworkRuntime
 from headstart.store.examples import write_examples
@@ -162,22 +162,6 @@ def test_of_a_network_only_the_upper_part_is_trained(
     assert "64 rows, 0 computed" in capsys.readouterr().out
     finetune(monkeypatch, folder, trainable_from="layer4", augmented_views=3)
     assert "80 rows, 16 computed" in capsys.readouterr().out
-
-
-def test_a_kernel_of_zeros_starts_from_random_values(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    backbone = load_backbone(config.Backbone.model_validate(ZOO))
-    network = fine_tuning.attach_head(backbone, load_head(folder / "head" / "head.safetensors"))
-    kernel = network.get_parameter("layer4.0.conv2.weight")
-    kernel.data.zero_()
-    network.requires_grad_(False)
-    fine_tuning.draw_zero_kernels(network, seed=3)
-    assert not kernel.any()
-    kernel.requires_grad_(True)
-    fine_tuning.draw_zero_kernels(network, seed=3)
-    assert kernel.std().item() == pytest.approx((2 / kernel[0].numel()) ** 0.5, rel=0.05)
-    assert capsys.readouterr().out.count("starts from random values") == 1
 
 
 KILLED = """

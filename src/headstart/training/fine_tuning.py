@@ -12,7 +12,6 @@ from pathlib import Path
 import torch
 from timm.layers.norm_act import freeze_batch_norm_2d
 from torch import nn
-from tqdm import tqdm
 
 from headstart import config
 from headstart.backbones import network_splitting
@@ -23,12 +22,16 @@ from headstart.core.errors import UserError
 from headstart.extraction.trunk_activations import cache_activations
 from headstart.heads.fitted_head import FittedHead
 from headstart.store.images import Images
-from headstart.training import distributed
+from headstart.training import distributed, zero_kernels
 from headstart.training.activation_inputs import ActivationInputs
 from headstart.training.image_transforms import InputSpec
 from headstart.training.train_state import BestEvaluation
 from headstart.training.training_jobs import Outputs, TrainingJob, check_images, load_split, run_job
 from headstart.training.training_loop import TrainingTask
+from headstart.training.zero_kernels import start_zero_kernels
+
+ZERO_KERNEL_IMAGES = 64
+"""Training images, at most, that a kernel which is zero throughout is fitted to at the start."""
 
 
 def finetune(
@@ -72,7 +75,7 @@ def finetune(
         "finetune": stage.model_dump(mode="json", exclude=not_decisive),
         "backbone": backbone.provenance,
     }
-    code = [Path(__file__), Path(network_splitting.__file__)]
+    code = [Path(__file__), Path(network_splitting.__file__), Path(zero_kernels.__file__)]
     with distributed.process_group(resolve_device(stage.device)) as device:
         trained, inputs, passes, share = network, input_spec, float(head.passes), 1.0
         if stage.has_trunk:
@@ -82,7 +85,6 @@ def finetune(
                 stage.trainable_from,
                 stage.trainable_only,
             )
-            draw_zero_kernels(split.upper, recipe.seed)
             activations = cache_activations(
                 images, split, backbone, zoo.precision, stage, extract, label
             )
@@ -91,6 +93,9 @@ def finetune(
             views = len(images.rows("tune")) + activations.keys[images.rows("train")].size
             passes += (1 - share) * views
         train, tune = (load_split(images, part, inputs, device) for part in ("train", "tune"))
+        if stage.has_trunk:
+            sample = train.pixels[:: -(-len(train) // ZERO_KERNEL_IMAGES)].cpu()
+            start_zero_kernels(trained, inputs.eval_transform(sample), recipe.seed)
         task = TrainingTask(train, tune, inputs, len(images.examples.classes), choose_by)
         job = TrainingJob(
             label,
@@ -137,17 +142,3 @@ def attach_head(backbone: LoadedBackbone, head: FittedHead) -> nn.Module:
     classifier.weight.data.copy_(torch.from_numpy(affine.weight))
     classifier.bias.data.copy_(torch.from_numpy(affine.bias))
     return freeze_batch_norm_2d(network).requires_grad_(True)
-
-
-def draw_zero_kernels(network: nn.Module, seed: int) -> None:
-    """Draws trainable kernels that are zero throughout anew: W ~ N(0, 2 / n) for n inputs.
-
-    A unit whose kernel is zero and whose bias is negative gives zero for all images after ReLU, and
-    so would never learn. See He et al. (2015), equation 10. Other weights stay as they are.
-    """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        for name, weight in network.named_parameters():
-            if weight.requires_grad and weight.ndim > 1 and not weight.any():
-                nn.init.kaiming_normal_(weight, mode="fan_in", nonlinearity="relu")
-                tqdm.write(f"{name} is zero throughout: it starts from random values")
