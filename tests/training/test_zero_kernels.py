@@ -32,7 +32,10 @@ def before_relu(network: nn.Module, layer: str, inputs: Tensor) -> Tensor:
     y = nn.Sequential(*list(network.children())[:position])(inputs)
     after = network.get_submodule(str(position))
     if isinstance(after, FrozenBatchNormAct2d):
-        y = F.batch_norm(y, after.running_mean, after.running_var, after.weight, after.bias)
+        state = after.state_dict()
+        y = F.batch_norm(
+            y, *(state[key] for key in ("running_mean", "running_var", "weight", "bias"))
+        )
     return y.transpose(0, 1).flatten(1)
 
 

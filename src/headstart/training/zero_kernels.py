@@ -20,7 +20,7 @@ places, about as often as in networks that were trained with batch normalization
 
 @torch.no_grad()
 def start_zero_kernels(network: nn.Module, inputs: Tensor, seed: int) -> None:
-    """Gives trainable convolution kernels that are zero throughout values from which they can learn.
+    """Gives trainable kernels of convolutions that are zero throughout a start to learn from.
 
     They are W ~ N(0, 2 / n) for n inputs (He et al., 2015, equation 10), scaled, and shifted by a
     constant of each unit. On `inputs` every unit, after bias and batch normalization and before
