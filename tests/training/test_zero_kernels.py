@@ -12,9 +12,9 @@ from headstart.training.zero_kernels import MEAN, start_zero_kernels
 def norm(channels: int) -> FrozenBatchNormAct2d:
     """Frozen batch normalization with ReLU; its statistics don't suit what comes before it."""
     module, generator = FrozenBatchNormAct2d(channels), torch.Generator().manual_seed(1)
-    for values in (module.weight, module.running_mean, module.running_var):
-        values.data.copy_(torch.rand(channels, generator=generator) + 0.5)
-    module.bias.data.copy_(4 * torch.rand(channels, generator=generator) - 2)
+    for name, values in module.state_dict().items():
+        positive = torch.rand(channels, generator=generator) + 0.5
+        values.copy_(4 * positive - 4 if name == "bias" else positive)
     return module
 
 
