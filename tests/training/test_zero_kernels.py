@@ -14,7 +14,7 @@ def norm(channels: int) -> FrozenBatchNormAct2d:
     module, generator = FrozenBatchNormAct2d(channels), torch.Generator().manual_seed(1)
     for name, values in module.state_dict().items():
         positive = torch.rand(channels, generator=generator) + 0.5
-        values.copy_(4 * positive - 4 if name == "bias" else positive)
+        values.copy_(positive - 1 if name in ("bias", "running_mean") else positive)
     return module
 
 
@@ -57,6 +57,13 @@ def test_every_unit_has_the_wanted_mean_and_about_unit_deviation(zeros: list[str
         name for name, values in network.state_dict().items() if not values.equal(before[name])
     ]
     assert changed == kernels
+
+
+def test_units_without_inputs_keep_random_values() -> None:
+    network = convolutions().requires_grad_(False)
+    kernel = network.get_parameter("0.weight").zero_().requires_grad_(True)
+    start_zero_kernels(network, torch.zeros(2, 3, 12, 12), seed=3)
+    assert kernel.std().item() == pytest.approx((2 / 27) ** 0.5, rel=0.2)
 
 
 def test_the_seed_decides_and_what_is_frozen_or_not_zero_stays(

@@ -55,13 +55,13 @@ def _suit(network: nn.Module, layer: nn.Conv2d, random: Tensor, inputs: Tensor) 
 
     # How a unit responds if 1 is added to its whole kernel; positive behind ReLU.
     per_shift, _ = response(torch.ones_like(layer.weight))
-    assert (per_shift != 0).all()
     mean, _ = response(random)
     centered = random - per_unit(mean / per_shift)
     _, spread = response(centered)
-    layer.weight.copy_(
-        centered / per_unit(scale * spread) + per_unit((MEAN - offset) / scale / per_shift)
-    )
+    suited = centered / per_unit(scale * spread)
+    suited += per_unit((MEAN - offset) / scale / per_shift)
+    # A unit whose inputs are all zero, or that has a scale of zero, can't be suited.
+    layer.weight.copy_(suited.where(suited.isfinite(), random))
 
 
 def _observe(
