@@ -14,7 +14,6 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import h5py
@@ -41,7 +40,7 @@ from headstart.extraction.row_extractor import RowExtractor
 from headstart.extraction.view_plan import ViewPlan
 from headstart.runtime.runtimes import start_runtime
 from headstart.store.examples import SPLITS
-from headstart.store.images import open_images
+from headstart.store.images import image_shards
 
 MODELS = {"inception_v3": 299, "resnet50": 224}
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -184,7 +183,7 @@ def ours(
             member = RowExtractor(name, started, loaded.provenance)
             for split in SPLITS:
                 (out / f"{split}.h5").unlink(missing_ok=True)
-            shards = [partial(open_images, images)]
+            shards = image_shards(images)
             plan = ViewPlan(False, 0)
             counts.extend(extract_features(shards, out, [lambda: member], plan, "float32"))
             return time.perf_counter() - began

@@ -10,7 +10,6 @@ import resource
 import subprocess
 import sys
 import tempfile
-from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -30,7 +29,7 @@ def extract(count: int, folder: Path) -> float:
     from headstart.extraction.pipeline import extract_features
     from headstart.extraction.view_plan import ViewPlan
     from headstart.store.examples import ClassLabel, Examples
-    from headstart.store.images import Images
+    from headstart.store.images import Images, ImageShard
 
     with h5py.File(folder / "images.h5", "w") as file:
         pixels = file.create_dataset("pixels", (count, SIDE, SIDE, 3), np.uint8)
@@ -47,7 +46,7 @@ def extract(count: int, folder: Path) -> float:
             np.full((count, 4), np.nan, np.float32),
             Examples(ids, np.arange(count) % 200, [ClassLabel(str(c), str(c)) for c in range(200)]),
         )
-        shard, member = partial(nullcontext, stored), partial(stand_in, WIDTH)
+        shard, member = ImageShard.in_memory(stored), partial(stand_in, WIDTH)
         extract_features([shard], folder, [member], ViewPlan(False, 0), "float16")
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 

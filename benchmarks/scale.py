@@ -47,10 +47,9 @@ def extract(images: Path, features: Path) -> str:
     from benchmarks.stand_in import stand_in
     from headstart.extraction.pipeline import extract_features
     from headstart.extraction.view_plan import ViewPlan
-    from headstart.store.images import open_images
-    from headstart.store.shards import find_shards
+    from headstart.store.images import image_shards
 
-    shards = [partial(open_images, path) for path in find_shards(images)]
+    shards = image_shards(images)
     member = [partial(stand_in, WIDTH, 256)]
     return str(extract_features(shards, features, member, ViewPlan(False, 0), "float16")[0])
 

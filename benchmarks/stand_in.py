@@ -9,6 +9,7 @@ from headstart.core.hdf5_files import create_hdf5, write_json
 from headstart.extraction.row_extractor import RowExtractor
 from headstart.runtime.runtimes import Future
 from headstart.store.examples import ClassLabel, Examples, write_examples
+from headstart.store.images import describe_contents
 
 SIDE = 4
 """Of the images, in px."""
@@ -49,13 +50,18 @@ def write_shard(path: Path, numbers: np.ndarray, names: np.ndarray | None = None
     digests = [sha256(image.tobytes()).digest() for image in pixels]
     ids = [image_id(number) for number in (numbers if names is None else names)]
     classes = [ClassLabel(str(c), str(c)) for c in range(100)]
+    examples = Examples(ids, numbers.astype(np.int64) % 100, classes)
+    splits = np.where(numbers % 10 == 0, "val", "train")
+    stacked = np.frombuffer(b"".join(digests), np.uint8).reshape(-1, 32)
+    contents = describe_contents(examples, splits, stacked, ["train", "val"])
     with create_hdf5(path) as file:
         file["pixels"] = pixels
-        file["digest"] = np.frombuffer(b"".join(digests), np.uint8).reshape(-1, 32)
-        file["split"] = np.where(numbers % 10 == 0, b"val", b"train").astype("S5")
+        file["digest"] = stacked
+        file["split"] = np.array(splits, "S5")
         file["box"] = np.full((len(numbers), 1, 4), np.nan, np.float32)
-        write_examples(file, Examples(ids, numbers.astype(np.int64) % 100, classes))
+        write_examples(file, examples)
         write_json(file, "splits", ["train", "val"])
+        write_json(file, "contents", contents)
 
 
 def image_id(number: int) -> str:

@@ -39,8 +39,8 @@ from headstart.extraction.row_extractor import RowExtractor
 from headstart.extraction.shares import Share
 from headstart.extraction.view_plan import ViewPlan
 from headstart.runtime.runtimes import Future
-from headstart.store.images import open_images
-from headstart.store.shards import find_shards, shard_path
+from headstart.store.images import image_shards
+from headstart.store.shards import shard_path
 
 IMAGES, SHARDS, WIDTH, BATCH, PART = 150, 3, 16, 8, 16
 RAY_SECONDS = 4.0
@@ -66,7 +66,7 @@ def extract(folder: Path, share: Share) -> None:
     """Does a share of the extraction whose files lie in `folder`."""
     row_filling.PART_ROWS = PART
     os.environ["HEADSTART_CACHE"] = str(folder / "cache")
-    shards = [partial(open_images, path) for path in find_shards(folder.parent / "images.h5")]
+    shards = image_shards(folder.parent / "images.h5")
     plan = ViewPlan(ten_crop=False, augmented_views=0)
     extract_features(shards, folder / "features", [member], plan, "float16", share)
 

@@ -29,8 +29,7 @@ def extract(args: argparse.Namespace, params: Params) -> str:
     from headstart.extraction.trunk_activations import check_trunks
     from headstart.extraction.view_plan import ViewPlan
     from headstart.store.filters import write_filters
-    from headstart.store.images import open_images
-    from headstart.store.shards import find_shards
+    from headstart.store.images import image_shards, open_images
 
     batch, ray = Share.from_batch_system(), params.extract.launch == "ray"
     if ray:
@@ -54,7 +53,7 @@ def extract(args: argparse.Namespace, params: Params) -> str:
 
     # Lazy: a concatenation's members are loaded one after another.
     members = [partial(start, name, backbone) for name, backbone in chosen.items()]
-    shards = [partial(open_images, path) for path in find_shards(args.images)]
+    shards = image_shards(args.images)
     plan = ViewPlan(params.extract.ten_crop, params.extract.augmented_views)
 
     # A worker of Ray may have another environment and another current folder.
@@ -90,7 +89,7 @@ def extract(args: argparse.Namespace, params: Params) -> str:
         if backbone.precision != "float32" and count.computed and share.rank == 0:
             exact = backbone.model_copy(update={"precision": "float32"})
             ours, exactly = (start(name, one).runtime for one in (backbone, exact))
-            with shards[0]() as images:
+            with shards[0].open() as images:
                 cosine = median_cosine(images, ours, exactly)
             cost = f"; {backbone.precision}, median cosine with float32 {cosine:.4f}"
         told.append(f"{name}{rank}: {count}{cost}")

@@ -1,7 +1,6 @@
 """Images in every form to features; nothing is computed twice."""
 
 import shutil
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ from headstart.extraction.row_extractor import load_row_extractor
 from headstart.extraction.view_plan import ViewPlan
 from headstart.store.examples import ClassLabel, Examples
 from headstart.store.features import load_features
-from headstart.store.images import Images
+from headstart.store.images import Images, ImageShard
 from tests.api.conftest import NAMES, patches
 from tests.pictures import encoded
 
@@ -82,7 +81,7 @@ def test_features_and_rows_are_the_pipelines(
     rows = load_row_extractor("b", Backbone.model_validate(STANDARD_ZOO["bundled"]), asked)
     monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "cache"))
     (stats,) = extract_features(
-        [lambda: nullcontext(stored)], tmp_path, [lambda: rows], ViewPlan(False, 0), "float16"
+        [ImageShard.in_memory(stored)], tmp_path, [lambda: rows], ViewPlan(False, 0), "float16"
     )
     assert stats.computed == 10
     expected = load_features(tmp_path / "val.h5")

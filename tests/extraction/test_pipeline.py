@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -32,7 +31,7 @@ from headstart.runtime.cuda_gpu import compute_in_chunks
 from headstart.runtime.runtimes import Future, pad_batch
 from headstart.store.examples import ClassLabel, Examples
 from headstart.store.features import load_features, split_provenance
-from headstart.store.images import Images
+from headstart.store.images import Images, ImageShard
 from headstart.store.views import TEN_CROP, WHOLE, random_view
 
 PROVENANCE = {"architecture": "stand-in", "weights": "0"}
@@ -104,7 +103,7 @@ def extracted(
     share: Share = SINGLE_PROCESS,
 ) -> list[ExtractionStats]:
     loaded = [partial(lambda member: member, member) for member in members]
-    return extract_features([lambda: nullcontext(images)], folder, loaded, plan, "float16", share)
+    return extract_features([ImageShard.in_memory(images)], folder, loaded, plan, "float16", share)
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -395,7 +394,7 @@ def test_a_concatenation_goes_on_where_it_stopped(tmp_path: Path) -> None:
     members = [lambda: ONE, interrupted]
     with pytest.raises(KeyboardInterrupt):
         extract_features(
-            [lambda: nullcontext(images)],
+            [ImageShard.in_memory(images)],
             tmp_path / "both",
             members,
             ViewPlan(True, 1),

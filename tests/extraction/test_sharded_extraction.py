@@ -1,7 +1,6 @@
 """Extraction of a dataset in shards: the rows of one file, and only what changed is done."""
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +10,13 @@ from benchmarks.stand_in import StandIn, image_id, stand_in, write_shard
 from headstart.core.errors import UserError
 from headstart.extraction.cache_parts import is_intact
 from headstart.extraction.extraction_stats import ExtractionStats
+from headstart.extraction.feature_cache import OtherParts
 from headstart.extraction.pipeline import extract_features
 from headstart.extraction.shares import SINGLE_PROCESS, Share
 from headstart.extraction.view_plan import ViewPlan
 from headstart.store.features import load_features
-from headstart.store.images import open_images
-from headstart.store.shards import find_shards, remove_other_shards, shard_of, shard_path
+from headstart.store.images import image_shards, open_images
+from headstart.store.shards import remove_other_shards, shard_of, shard_path
 
 ROWS = 2 * 90 + 10
 """Of 100 images: every tenth is of val, and the others have an augmented view."""
@@ -46,7 +46,7 @@ def run(
             return lambda: factor * rows
 
     member = stand_in(8)._replace(runtime=Scaled(8, 16))
-    shards = [partial(open_images, path) for path in find_shards(folder / "images.h5")]
+    shards = image_shards(folder / "images.h5")
     plan = ViewPlan(ten_crop=False, augmented_views=1)
     return extract_features(shards, folder / out, [lambda: member], plan, "float16", share)[0]
 
@@ -116,6 +116,48 @@ def test_a_renamed_image_may_fall_into_another_shard_and_is_not_computed_again(
     store(tmp_path, range(100), 4, renamed=range(0, 100, 3))
     assert run(tmp_path).computed == 0
     assert image_id(1003) in by_id(tmp_path / "features")
+
+
+@pytest.mark.parametrize(("keys", "searches"), [(10**7, 1), (30, 2), (1, 4)])
+def test_the_indices_of_other_shards_are_read_once_for_many_shards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keys: int, searches: int
+) -> None:
+    search, asked = OtherParts.search, []
+    monkeypatch.setattr(
+        OtherParts, "search", lambda *args: (asked.append(len(args[1])), search(*args))
+    )
+    monkeypatch.setattr("headstart.extraction.pipeline.SEARCHED_KEYS", keys)
+    store(tmp_path, range(100), 4)
+    run(tmp_path)
+    assert not asked  # there were no parts yet
+    store(tmp_path, range(140), 4)
+    assert run(tmp_path).computed == 4 + 2 * 36
+    assert len(asked) == searches
+    assert sum(asked) == 4 + 2 * 36
+    # Another number of shards: the rows of all are found in others' folders.
+    store(tmp_path, range(140), 5)
+    expected = by_id(tmp_path / "features")
+    assert run(tmp_path).computed == 0
+    found = by_id(tmp_path / "features")
+    assert all((found[id_] == expected[id_]).all() for id_ in expected)
+
+
+def test_an_unchanged_shard_stays_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store(tmp_path, range(100), 4)
+    run(tmp_path)
+    opened = []
+    monkeypatch.setattr(
+        "headstart.store.images.open_images",
+        lambda path: (opened.append(path), open_images(path))[1],
+    )
+    assert run(tmp_path).wanted == ROWS
+    assert len(opened) == 1  # for the rows that are computed again to check the cache
+    store(tmp_path, range(101), 4)
+    opened.clear()
+    run(tmp_path)
+    assert set(opened) == {
+        shard_path(tmp_path / "images.h5", number, 4) for number in (0, shard_of(image_id(100), 4))
+    }
 
 
 def test_an_image_that_goes_takes_its_rows_and_its_split_with_it(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 /pixels [N, S, S, 3] uint8    /digest [N, 32] uint8    /split [N] bytes
 /box [N, K, 4] float32, where K is the largest number of boxes of an image, NaN behind its last one
 /splits, the splits of the whole dataset    /source, a digest of what the file was made from
+/contents, what the file holds of each split (`store.images.Contents`)
 and the examples (`store.examples`): /id, /label, /classes
 """
 
@@ -27,6 +28,7 @@ from headstart.core.thread_map import thread_map
 from headstart.data.decoding import UnreadableImageError, decode
 from headstart.data.manifest import Entry, Manifest, load_manifest
 from headstart.store.examples import SPLITS, UNLABELED, Examples, Split, write_examples
+from headstart.store.images import describe_contents
 from headstart.store.shards import find_shards, remove_other_shards, shard_path
 
 BLOCK = 128
@@ -162,12 +164,16 @@ def _write_shard(
         sizes = np.array([(entry.width, entry.height) for entry in entries], np.int64)
         file.create_dataset("size", data=sizes.reshape(-1, 2))
         width = max(map(len, SPLITS))
-        file.create_dataset("split", data=np.array([e.split for e in entries], f"S{width}"))
+        splits = np.array([entry.split for entry in entries], f"S{width}")
+        file.create_dataset("split", data=splits)
         file.create_dataset("box", data=_padded_boxes(entries, shape))
         labels = [UNLABELED if entry.label is None else entry.label for entry in entries]
-        write_examples(
-            file, Examples([e.id for e in entries], np.array(labels, np.int64), manifest.classes)
+        examples = Examples(
+            [entry.id for entry in entries], np.array(labels, np.int64), manifest.classes
         )
+        write_examples(file, examples)
+        contents = describe_contents(examples, splits.astype(str), digests, shape.splits)
+        write_json(file, "contents", contents)
         write_json(file, "splits", shape.splits)
         write_json(file, "source", source)
 

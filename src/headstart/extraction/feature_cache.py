@@ -5,7 +5,7 @@ time. Where the dataset consists of several shards, each of them has a folder of
 cache's, so that a process holds the index of the shards alone that it works on.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -61,17 +61,47 @@ class OtherParts:
     """The parts of a cache in the folders of all shards, as they were at one time.
 
     Those of other shards hold the rows of images that were renamed, and of all images after a
-    change of the number of shards. verified: those whose digest was found to be right.
+    change of the number of shards. verified: those whose digest was found to be right. searched:
+    the keys that were looked for last, [N] S16, sorted. found, part_of, row_of: those of them that
+    are in a part, sorted, its number and the row in it.
     """
 
     parts: Sequence[Path] = ()
     verified: set[Path] = field(default_factory=set)
+    searched: np.ndarray = field(default_factory=lambda: np.empty(0, KEY_TYPE))
+    found: np.ndarray = field(default_factory=lambda: np.empty(0, KEY_TYPE))
+    part_of: np.ndarray = field(default_factory=lambda: np.empty(0, np.int32))
+    row_of: np.ndarray = field(default_factory=lambda: np.empty(0, np.int32))
 
     @classmethod
     def find(cls, cache: Path) -> "OtherParts":
         """Finds the parts in the folder `cache` and in those of its shards."""
         folders = [cache, *sorted(path for path in cache.glob("*-of-*") if path.is_dir())]
         return cls([part for folder in folders for part in find_parts(folder)])
+
+    def search(self, keys: np.ndarray, keys_of: Callable[[Path], np.ndarray]) -> None:
+        """Looks for keys [N] S16 in all parts, reading the index of each.
+
+        keys_of: returns the keys of a part.
+        """
+        self.searched = np.unique(keys)
+        found, part_of, row_of = [self.searched[:0]], [self.part_of[:0]], [self.row_of[:0]]
+        for number, part in enumerate(self.parts):
+            held = keys_of(part)
+            (rows,) = is_in(held, self.searched).nonzero()
+            found.append(held[rows])
+            part_of.append(np.full(len(rows), number, np.int32))
+            row_of.append(rows.astype(np.int32))
+        self.found, first = np.unique(np.concatenate(found), return_index=True)
+        self.part_of = np.concatenate(part_of)[first]
+        self.row_of = np.concatenate(row_of)[first]
+
+
+def is_in(keys: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Returns which of keys [N] are in sorted `others` [M]: [N] bool."""
+    if not len(others):
+        return np.zeros(len(keys), bool)
+    return others[np.searchsorted(others, keys).clip(max=len(others) - 1)] == keys
 
 
 class FeatureCache:
@@ -105,21 +135,28 @@ class FeatureCache:
 
     def has(self, keys: np.ndarray) -> np.ndarray:
         """Returns which of keys [N] S16 are cached, according to the indices: [N] bool."""
-        return self._keys[self._positions(keys)] == keys if len(self) else np.zeros(len(keys), bool)
+        self._index()
+        return is_in(keys, self._keys)
+
+    def search(self, keys: np.ndarray) -> None:
+        """Looks for keys [N] S16 in other shards' folders, for a later `borrow`."""
+        self.others.search(keys, self._keys_of)
 
     def borrow(self, keys: np.ndarray) -> None:
-        """Adds those of keys [N] S16 that are cached in other shards' folders to the index."""
-        wanted = np.unique(keys[~self.has(keys)]) if self.others.parts else keys[:0]
-        if not len(wanted):
-            return
-        for part in self.others.parts:
-            if part in self._known:
-                continue
-            held = self._keys_of(part)
-            position = np.searchsorted(wanted, held).clip(max=len(wanted) - 1)
-            (rows,) = (wanted[position] == held).nonzero()
-            if len(rows):
-                self._unindexed.append((part, held[rows], rows))
+        """Adds those of keys [N] S16 that are cached in other shards' folders to the index.
+
+        Keys that weren't among those of the last `search` are looked for now.
+        """
+        others = self.others
+        wanted = np.unique(keys[~self.has(keys)]) if others.parts else keys[:0]
+        if not is_in(wanted, others.searched).all():
+            self.search(wanted)
+        wanted = wanted[is_in(wanted, others.found)]
+        position = np.searchsorted(others.found, wanted)
+        part_of, row_of = others.part_of[position], others.row_of[position]
+        for number in np.unique(part_of):
+            in_part = part_of == number
+            self._unindexed.append((others.parts[number], wanted[in_part], row_of[in_part]))
 
     def verify(self, keys: np.ndarray) -> None:
         """Reads the parts with rows of keys [N] S16 that weren't read yet; drops the damaged ones.

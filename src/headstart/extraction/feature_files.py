@@ -5,7 +5,7 @@ recognized without looking at the cache, and stays as it is.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -19,7 +19,7 @@ from headstart.core.hdf5_files import create_hdf5, get_dataset, open_hdf5, read_
 from headstart.extraction.row_caches import RowCaches
 from headstart.extraction.view_plan import SplitRequest, ViewPlan
 from headstart.store.examples import SPLITS, Examples, Split, write_examples
-from headstart.store.images import Images
+from headstart.store.images import Contents, Images, SplitContent
 from headstart.store.shards import remove_other_shards, shard_path
 
 Requests = Mapping[Split, SplitRequest]
@@ -42,34 +42,40 @@ class FeatureFiles:
     provenance: dict[str, Any]
     dtype: str
 
-    def remove_others(self, images: Images, alone: bool) -> None:
+    def remove_others(self, splits: Collection[Split], alone: bool) -> None:
         """Removes the files of splits and shards that the dataset hasn't any more.
 
-        alone: as in `remove_other_shards`.
+        splits: of the dataset. alone: as in `remove_other_shards`.
         """
         for split in SPLITS:
-            count = self.shards if split in images.existing_splits else 0
+            count = self.shards if split in splits else 0
             remove_other_shards(self.folder / f"{split}.h5", count, alone)
 
-    def outdated(self, images: Images, requests: Requests, shard: int) -> Requests:
-        """Returns the requests whose files aren't what `write` would write, or are damaged."""
-        return {
-            split: request
-            for split, request in requests.items()
-            if not _is_current(self._path(split, shard), self._made_from(images, split, request))
-        }
+    def outdated(self, contents: Contents, shard: int) -> list[Split]:
+        """Returns the splits of a shard whose files aren't what `write` would write, or are
+        damaged. contents: of the shard."""
+        return [
+            split
+            for split, content in contents.items()
+            if not _is_current(self._path(split, shard), self._made_from(split, content))
+        ]
 
     def write(
-        self, images: Images, requests: Requests, shard: int, caches: Sequence[RowCaches]
+        self,
+        images: Images,
+        contents: Contents,
+        requests: Requests,
+        shard: int,
+        caches: Sequence[RowCaches],
     ) -> None:
         """Writes features of a shard, whose rows are all cached, in the order of its images.
 
-        caches: of one dtype; their rows are concatenated.
+        contents: of the shard. caches: of one dtype; their rows are concatenated.
         """
         for split, request in requests.items():
             with create_hdf5(self._path(split, shard)) as file:
                 self._write(file, images.examples[request.positions], split, request, caches)
-                write_json(file, "made_from", self._made_from(images, split, request))
+                write_json(file, "made_from", self._made_from(split, contents[split]))
 
     def _write(
         self,
@@ -95,16 +101,11 @@ class FeatureFiles:
     def _path(self, split: Split, shard: int) -> Path:
         return shard_path(self.folder / f"{split}.h5", shard, self.shards)
 
-    def _made_from(self, images: Images, split: Split, request: SplitRequest) -> str:
+    def _made_from(self, split: Split, content: SplitContent) -> str:
         """Returns a digest of all that determines a file."""
-        examples = images.examples[request.positions]
-        classes = [[label.id, label.name] for label in examples.classes]
         views = [self.plan.ten_crop, self.plan.augmented_views, split]
-        described = [self.provenance, self.dtype, views, classes, examples.ids]
-        digest = sha256(json.dumps(described, sort_keys=True).encode())
-        digest.update(examples.labels.tobytes())
-        digest.update(request.digests.tobytes())
-        return digest.hexdigest()
+        described = [self.provenance, self.dtype, views, content.digest]
+        return sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
 
 
 def _is_current(path: Path, made_from: str) -> bool:

@@ -8,10 +8,12 @@ fewer shards than processes, a hash of a row's key assigns it to one of them. Wh
 of a shard in the cache, when its own are done, writes the shard's features.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from headstart.core.cache_folders import cache_root
 from headstart.core.errors import UserError
@@ -22,12 +24,16 @@ from headstart.extraction.row_extractor import RowExtractor
 from headstart.extraction.row_filling import check_cache, fill_cache
 from headstart.extraction.shares import SINGLE_PROCESS, Share
 from headstart.extraction.view_plan import ViewPlan, all_keys, requests_by_split
+from headstart.store.examples import Split
 from headstart.store.features import merge_provenances
-from headstart.store.images import Images
+from headstart.store.images import Images, ImageShard
 from headstart.store.shards import shard_name
 
-ImageShard = Callable[[], AbstractContextManager[Images]]
-"""Opens the images of a shard."""
+SEARCHED_KEYS = 10_000_000
+"""Rows that are looked for at once in the folders of other shards: 160 MB of keys."""
+
+Outdated = Mapping[int, Sequence[Split]]
+"""Splits that are worked on, by the number of the shard."""
 
 
 def extract_features(
@@ -99,7 +105,7 @@ class MemberWork:
 
     def fill(self) -> None:
         """Computes the rows that the cache lacks."""
-        for number in self.own:
+        for number in self._searched({n: list(self.shards[n].contents) for n in self.own}):
             with self._images(number) as (images, requests), self._cache(number) as cache:
                 self._fill(number, images, requests, cache, self.rows)
 
@@ -108,23 +114,60 @@ class MemberWork:
 
         trusted: whether files that were made from the same images and backbones stay.
         """
+        files.remove_others(self.shards[self.own[0]].contents, alone=self.share.world == 1)
+        outdated = {}
         for number in self.own:
+            contents = self.shards[number].contents
+            splits = files.outdated(contents, number) if trusted else list(contents)
+            self.stats.wanted += sum(
+                content.images * len(self.plan.names(split))
+                for split, content in contents.items()
+                if split not in splits
+            )
+            if splits:
+                outdated[number] = splits
+        for number in self._searched(outdated):
             with self._images(number) as (images, requests), ExitStack() as opened:
-                if number == self.own[0]:
-                    files.remove_others(images, alone=self.share.world == 1)
-                wanted = files.outdated(images, requests, number) if trusted else requests
-                self.stats.wanted += sum(
-                    len(request) * len(self.plan.names(split))
-                    for split, request in requests.items()
-                    if split not in wanted
-                )
-                if not wanted:
-                    continue
+                wanted = {split: requests[split] for split in outdated[number]}
                 # In one order, so that two processes don't wait for each other.
                 caches = [opened.enter_context(self._cache(number, c)) for c in self.caches]
                 self._fill(number, images, wanted, caches[-1], self.rows)
                 if self._is_complete(number, images, wanted, caches):
-                    files.write(images, wanted, number, caches)
+                    contents = self.shards[number].contents
+                    files.write(images, contents, wanted, number, caches)
+
+    def _searched(self, outdated: Outdated) -> Iterator[int]:
+        """Yields the shards; looks for the rows of many of them in other shards' folders before.
+
+        A shard by itself would read the indices of all other shards.
+        """
+        numbers, searched = list(outdated), 0
+        for position, number in enumerate(numbers):
+            if position == searched:
+                searched += self._search(numbers[position:], outdated)
+            yield number
+
+    def _search(self, numbers: Sequence[int], outdated: Outdated) -> int:
+        """Looks for the missing rows of the first of the shards `numbers`, `SEARCHED_KEYS` or so;
+        returns of how many shards."""
+        if len(numbers) == 1 or not any(folders.has_parts for folders in self.caches):
+            return len(numbers)
+        missing: list[list[np.ndarray]] = [[] for _ in self.caches]
+        count = shards = 0
+        for number in numbers:
+            if count >= SEARCHED_KEYS:
+                break
+            with self._images(number) as (_, requests):
+                keys = all_keys(requests[split] for split in outdated[number])
+            for own, folders in zip(missing, self.caches, strict=True):
+                with self._cache(number, folders) as cache:
+                    own.append(keys[~cache.has(keys)])
+                    count += len(own[-1])
+            shards += 1
+        for own, folders in zip(missing, self.caches, strict=True):
+            with self._cache(numbers[0], folders) as cache:
+                cache.search(np.concatenate(own))
+        return shards
 
     def _fill(
         self, number: int, images: Images, requests: Requests, cache: RowCaches, rows: Share
@@ -153,7 +196,7 @@ class MemberWork:
 
     @contextmanager
     def _images(self, number: int) -> Iterator[tuple[Images, Requests]]:
-        with self.shards[number]() as images:
+        with self.shards[number].open() as images:
             yield images, requests_by_split(images, self.plan)
 
     def _cache(

@@ -61,6 +61,11 @@ class RowCaches:
         rows = [cache.get(keys) for cache in self.read]
         return rows[0] if len(rows) == 1 else np.hstack(rows)
 
+    def search(self, keys: np.ndarray) -> None:
+        """Looks for keys [N] S16 in other shards' folders; see `FeatureCache.search`."""
+        for cache in self.caches:
+            cache.search(keys)
+
     def borrow(self, keys: np.ndarray) -> None:
         """Looks for keys [N] S16 in other shards' folders; see `FeatureCache.borrow`."""
         for cache in self.caches:
@@ -114,6 +119,11 @@ class CacheFolders:
         widths = [layer.width for layer in member.layers] or [member.runtime.width]
         others = [OtherParts.find(folder) for folder in folders]
         return cls(folders, widths, dtype, member.alongside, others)
+
+    @property
+    def has_parts(self) -> bool:
+        """Whether there were parts of any shard when this was made."""
+        return any(others.parts for others in self.others)
 
     @contextmanager
     def open(

@@ -1,9 +1,13 @@
 """Reading of images.h5: square images of one size with their digests, splits and boxes."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from functools import partial
+from hashlib import sha256
 from pathlib import Path
+from typing import NamedTuple
 
 import h5py
 import numpy as np
@@ -68,6 +72,70 @@ def open_images(path: Path) -> Iterator[Images]:
             examples=join_examples(examples),
             dataset_splits=dataset_splits,
         )
+
+
+class SplitContent(NamedTuple):
+    """What a shard holds of a split. images: their number. digest: hexadecimal SHA-256 of their
+    pixels' digests, ids and labels and of the dataset's classes."""
+
+    images: int
+    digest: str
+
+
+Contents = dict[Split, SplitContent]
+"""By split, of all splits of the dataset."""
+
+
+@dataclass(frozen=True)
+class ImageShard:
+    """The images of a shard, which may stay closed. contents: known without reading the rows."""
+
+    open: Callable[[], AbstractContextManager[Images]]
+    contents: Contents
+
+    @classmethod
+    def in_memory(cls, images: Images) -> "ImageShard":
+        """Returns a shard of open images."""
+        contents = describe_contents(
+            images.examples, images.splits, images.digests, images.existing_splits
+        )
+        return cls(lambda: nullcontext(images), contents)
+
+
+def describe_contents(
+    examples: Examples, splits: np.ndarray, digests: np.ndarray, dataset_splits: Sequence[Split]
+) -> Contents:
+    """Returns what a shard holds of each of the dataset's splits; fields as in `Images`."""
+    classes = [[label.id, label.name] for label in examples.classes]
+    contents = {}
+    for split in dataset_splits:
+        rows = np.flatnonzero(splits == split)
+        own = examples[rows]
+        digest = sha256(json.dumps([classes, own.ids]).encode())
+        digest.update(own.labels.tobytes())
+        digest.update(digests[rows].tobytes())
+        contents[split] = SplitContent(len(rows), digest.hexdigest())
+    return contents
+
+
+def image_shards(path: Path) -> list[ImageShard]:
+    """Returns the shards of the images at `path`; opens those alone that don't say what they hold.
+
+    Raises:
+        UserError: a file is missing or was not written by `resize`.
+    """
+    shards = []
+    for shard in find_shards(path):
+        opener = partial(open_images, shard)
+        with open_hdf5(shard) as file:
+            stored = read_json(file, "contents") if "contents" in file else None
+        if stored is None:
+            with opener() as images:
+                shards.append(replace(ImageShard.in_memory(images), open=opener))
+        else:
+            contents = {split: SplitContent(*content) for split, content in stored.items()}
+            shards.append(ImageShard(opener, contents))
+    return shards
 
 
 def load_file_sizes(path: Path) -> np.ndarray:

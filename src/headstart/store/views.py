@@ -37,7 +37,8 @@ class View:
     @property
     def name(self) -> str:
         """A name that identifies the view; it is a part of the keys of cached rows."""
-        jitter = f"+b{self.brightness!r}c{self.contrast!r}" if self.jittered else ""
+        brightness = self.brightness + 0.0  # -0.0 equals 0.0, so it needs the same name
+        jitter = f"+b{brightness!r}c{self.contrast!r}" if self.jittered else ""
         return f"{self.crop}{'+mirror' if self.mirrored else ''}{jitter}"
 
     @property
