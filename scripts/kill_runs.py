@@ -8,8 +8,8 @@ disturbed. Then each round starts from nothing: extractions are killed (`kill -9
 time, one after the other, and each goes on where the one before stopped, until one is let finish.
 Its features must have the bytes of the undisturbed ones, and the cache no damaged part.
 
-process: one process. shares: four processes with a share each, in any order, of which one is killed
-and one runs twice. torchrun: two processes; one of them, or torchrun itself, is killed. ray: two
+process: one process. shares: sixteen processes with a share each, in any order, of which some run
+twice and one is killed. torchrun: two processes; one of them, or torchrun itself, is killed. ray: two
 workers; one of them is killed, and the run must go on, or the driver is.
 """
 
@@ -43,6 +43,7 @@ from headstart.store.images import image_shards
 from headstart.store.shards import shard_path
 
 IMAGES, SHARDS, WIDTH, BATCH, PART = 150, 3, 16, 8, 16
+SHARES = 16
 RAY_SECONDS = 4.0
 """Seconds within which a worker of Ray or its driver is killed."""
 
@@ -124,16 +125,16 @@ class Process:
 
 
 class Shares(Process):
-    """Four processes at once, in any order; a fifth does the work of one of them once more."""
+    """Sixteen processes at once, in any order; three more do the work of some of them once more."""
 
     def _start(self, rng: random.Random) -> list[int]:
-        ranks = [*range(4), rng.randrange(4)]
+        ranks = [*range(SHARES), *rng.sample(range(SHARES), 3)]
         rng.shuffle(ranks)
-        return [fork(partial(extract, self.folder, Share(rank, 4))) for rank in ranks]
+        return [fork(partial(extract, self.folder, Share(rank, SHARES))) for rank in ranks]
 
     def killed(self, rng: random.Random, seconds: float) -> bool:
         *others, last = self._start(rng)
-        was_killed = kill(last, rng.uniform(0, seconds / 4))  # it has a quarter of the work
+        was_killed = kill(last, rng.uniform(0, seconds / SHARES))  # it has so much of the work
         for process in others:
             wait(process)
         return was_killed
