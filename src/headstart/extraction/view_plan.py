@@ -29,10 +29,11 @@ class ViewPlan:
 
     def views(self, split: str) -> Callable[[bytes], tuple[View, ...]]:
         """Returns a function from an image's digest to the views of that image in `split`."""
-        if split == "train":
+        if split == "train" and self.augmented_views:
             indices = range(self.augmented_views)
             return lambda digest: (WHOLE, *(random_view(digest, index) for index in indices))
-        return lambda _: TEN_CROP if self.ten_crop else (WHOLE,)
+        views = TEN_CROP if self.ten_crop and split != "train" else (WHOLE,)
+        return lambda _: views
 
     def names(self, split: str) -> list[str]:
         """Returns the names of a split's views; augmented ones vary by image and have numbers."""
@@ -63,11 +64,10 @@ class SplitRequest:
 
     def keys_of(self, start: int, stop: int) -> np.ndarray:
         """Returns the keys of the rows of the images from start to stop: [n, V] S16."""
-        keys = [
-            [row_key(digest, view.name) for view in self.views(digest)]
-            for digest in map(np.ndarray.tobytes, self.digests[start:stop])
-        ]
-        return np.array(keys, KEY_TYPE).reshape(len(keys), -1 if keys else 0)
+        digests = list(map(np.ndarray.tobytes, self.digests[start:stop]))
+        keys = [row_key(digest, view.name) for digest in digests for view in self.views(digest)]
+        stacked = np.frombuffer(b"".join(keys), KEY_TYPE)
+        return stacked.reshape(len(digests), -1 if keys else 0)
 
     def views_of(self, row: int) -> tuple[View, ...]:
         """Returns the views of the image in that row."""

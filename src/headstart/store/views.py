@@ -4,6 +4,7 @@ A view does not depend on the image's size: the same corner crop cuts 56 of 64 p
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import blake2b
 from typing import Literal, get_args
 
@@ -34,7 +35,7 @@ class View:
     brightness: float = 0.0
     contrast: float = 1.0
 
-    @property
+    @cached_property
     def name(self) -> str:
         """A name that identifies the view; it is a part of the keys of cached rows."""
         brightness = self.brightness + 0.0  # -0.0 equals 0.0, so it needs the same name
