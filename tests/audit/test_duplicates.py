@@ -43,6 +43,19 @@ def test_similar_features_of_different_pictures_are_no_duplicates():
     assert found.threshold < 0.999
 
 
+def test_landscapes_that_share_a_gradient_of_light_are_no_duplicates():
+    thumbnails = pictures(300)
+    haze = np.linspace(220, 80, 32)[None, :, None].repeat(2, axis=0).repeat(32, axis=2)
+    haze += np.random.default_rng(1).normal(0, 5, haze.shape)
+    thumbnails[:2] = haze.astype(np.uint8)
+    gray = thumbnails[:2].reshape(2, -1).astype(float)
+    assert np.corrcoef(gray)[0, 1] > 0.95
+    rows = rows_of(thumbnails)
+    rows[1] = rows[0]
+    found = find_duplicates(find_neighbors(rows, 5), thumbnails, digests(thumbnails))
+    assert found.pairs == []
+
+
 def test_many_identical_images_are_paired_with_the_first():
     thumbnails = pictures(50)
     thumbnails[[7, 8, 40]] = thumbnails[3]
